@@ -1,0 +1,368 @@
+#include "mailstore/directory.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <set>
+
+#include "mailstore/store_impl.hpp"
+
+namespace mailstore {
+namespace {
+
+std::uint64_t now_microseconds() {
+  using namespace std::chrono;
+  return static_cast<std::uint64_t>(duration_cast<microseconds>(system_clock::now().time_since_epoch()).count());
+}
+
+std::string domain_of(std::string_view address) {
+  const auto at = address.rfind('@');
+  return at == std::string_view::npos ? std::string() : std::string(address.substr(at + 1));
+}
+
+/// Calls `each` with the rows of one domain's addresses (all for an empty domain), those behind the address `after`,
+/// until it returns false.
+template <class Each>
+void each_address(MDB_txn* txn, MDB_dbi table, std::string_view domain, Each each, std::string_view after = {}) {
+  lmdb::Cursor cursor(txn, table);
+  const std::string prefix = domain.empty() ? std::string() : std::string(domain) + '\0';
+  const std::string behind = after.empty() ? std::string() : address_key(after);
+  const auto& from = std::max(prefix, behind);
+  for (auto row = from.empty() ? cursor.first() : cursor.seek(from); row; row = cursor.next()) {
+    if (!row->key.starts_with(prefix)) return;
+    if (row->key == behind) continue;
+    if (!each(*row)) return;
+  }
+}
+
+struct DomainUse {
+  std::uint64_t mailboxes = 0, removed = 0, aliases = 0;
+};
+
+DomainUse use_of(const Index& index, MDB_txn* txn, std::string_view domain) {
+  DomainUse use;
+  each_address(txn, index.tables().mailboxes, domain, [&](const lmdb::Row& row) {
+    ++(decode_mailbox(row.key, row.value).removed ? use.removed : use.mailboxes);
+    return true;
+  });
+  each_address(txn, index.tables().aliases, domain, [&](const lmdb::Row&) {
+    ++use.aliases;
+    return true;
+  });
+  return use;
+}
+
+class Look final : public DirectoryView {
+ public:
+  explicit Look(std::shared_ptr<Store::Impl> store)
+      : store_(std::move(store)), index_(store_->core.index), txn_(index_) {}
+
+  Result<std::optional<Domain>> domain(std::string_view name) override {
+    return guarded([&]() -> Result<std::optional<Domain>> { return index_.domain(txn_, name); });
+  }
+  Result<std::optional<Mailbox>> mailbox(std::string_view address) override {
+    return guarded([&]() -> Result<std::optional<Mailbox>> { return living(index_.mailbox(txn_, address)); });
+  }
+  Result<std::optional<Mailbox>> mailbox(MailboxNumber number) override {
+    return guarded([&]() -> Result<std::optional<Mailbox>> { return living(index_.mailbox(txn_, number)); });
+  }
+  Result<std::optional<Alias>> alias(std::string_view address) override {
+    return guarded([&]() -> Result<std::optional<Alias>> { return index_.alias(txn_, address); });
+  }
+  Result<Totals> totals(MailboxNumber number) override {
+    return guarded([&]() -> Result<Totals> { return index_.totals(txn_, number); });
+  }
+  Result<void> each_domain(const std::function<bool(const Domain&)>& each, std::string_view after) override {
+    return guarded([&]() -> Result<void> {
+      lmdb::Cursor cursor(txn_, index_.tables().domains);
+      for (auto row = after.empty() ? cursor.first() : cursor.seek(after); row; row = cursor.next()) {
+        if (row->key == after) continue;
+        auto domain = decode_domain(row->key, row->value);
+        domain.mailboxes = use_of(index_, txn_, domain.name).mailboxes;
+        if (!each(domain)) break;
+      }
+      return {};
+    });
+  }
+  Result<void> each_mailbox(std::string_view domain, const std::function<bool(const Mailbox&)>& each,
+                            std::string_view after) override {
+    return guarded([&]() -> Result<void> {
+      each_address(
+          txn_, index_.tables().mailboxes, domain,
+          [&](const lmdb::Row& row) {
+            const auto found = decode_mailbox(row.key, row.value);
+            return found.removed || each(found.mailbox);
+          },
+          after);
+      return {};
+    });
+  }
+  Result<void> each_alias(std::string_view domain, const std::function<bool(const Alias&)>& each,
+                          std::string_view after) override {
+    return guarded([&]() -> Result<void> {
+      each_address(
+          txn_, index_.tables().aliases, domain,
+          [&](const lmdb::Row& row) { return each(decode_alias(row.key, row.value)); }, after);
+      return {};
+    });
+  }
+
+ private:
+  static std::optional<Mailbox> living(std::optional<MailboxRow> row) {
+    if (!row || row->removed) return std::nullopt;
+    return std::move(row->mailbox);
+  }
+  std::shared_ptr<Store::Impl> store_;
+  const Index& index_;
+  ReadTxn txn_;
+};
+
+MailboxRow make_mailbox(Change& change, const NewMailbox& wanted) {
+  const auto& index = change.index();
+  MailboxRow row;
+  auto& box = row.mailbox;
+  box.number = MailboxNumber{static_cast<std::uint32_t>(index.take_number(change.txn(), meta::next_mailbox))};
+  box.address = wanted.address;
+  box.display = wanted.display.empty() ? wanted.address : wanted.display;
+  box.created = now_microseconds();
+  box.quota_octets = wanted.quota_octets;
+  box.quota_messages = wanted.quota_messages;
+  box.credential = wanted.credential;
+  const bool can_log_in = !box.credential.password_hash.empty() || !box.credential.scram_sha256.empty();
+  box.credential.version = can_log_in ? index.take_number(change.txn(), meta::credential) : 0;
+  change.put_mailbox(row);
+  return row;
+}
+
+/// True when following `targets` leads back to `address`.
+bool leads_to(const Index& index, MDB_txn* txn, const std::vector<std::string>& targets, std::string_view address) {
+  std::set<std::string> seen;
+  std::vector<std::string> open = targets;
+  while (!open.empty()) {
+    auto next = std::move(open.back());
+    open.pop_back();
+    if (next == address) return true;
+    if (!seen.insert(next).second) continue;
+    if (auto alias = index.alias(txn, next)) open.insert(open.end(), alias->targets.begin(), alias->targets.end());
+  }
+  return false;
+}
+
+Result<Domain> own_domain(const Index& index, MDB_txn* txn, std::string_view address) {
+  const auto name = domain_of(address);
+  auto domain = index.domain(txn, name);
+  if (!domain) return fail(Errc::not_found, fmt::format("there is no domain {}", name));
+  if (domain->kind != DomainKind::local) {
+    return fail(Errc::conflict,
+                fmt::format("{} is an alias domain of {}: add the address there", name, domain->alias_of));
+  }
+  return *domain;
+}
+
+}  // namespace
+
+std::unique_ptr<DirectoryView> Store::directory() {
+  return std::make_unique<Look>(impl_);
+}
+
+asio::awaitable<Result<void>> Store::add_domain(Domain wanted) {
+  auto apply = [wanted = std::move(wanted)](Change& change) mutable -> Result<void> {
+    const auto& index = change.index();
+    if (index.domain(change.txn(), wanted.name))
+      return fail(Errc::exists, fmt::format("the domain {} is there already", wanted.name));
+    if (wanted.kind == DomainKind::alias) {
+      const auto target = index.domain(change.txn(), wanted.alias_of);
+      if (!target) return fail(Errc::not_found, fmt::format("there is no domain {}", wanted.alias_of));
+      if (target->kind != DomainKind::local) {
+        return fail(Errc::conflict, fmt::format("{} is no domain with mailboxes of its own", wanted.alias_of));
+      }
+    }
+    bool first = wanted.kind == DomainKind::local;
+    lmdb::Cursor cursor(change.txn(), index.tables().domains);
+    for (auto row = cursor.first(); row && first; row = cursor.next()) {
+      first = decode_domain(row->key, row->value).kind != DomainKind::local;
+    }
+    wanted.created = now_microseconds();
+    change.put_domain(wanted);
+    // RFC 5321 4.5.1: there is always a postmaster.
+    const auto postmaster = "postmaster@" + wanted.name;
+    if (first && !index.mailbox(change.txn(), postmaster)) make_mailbox(change, NewMailbox{.address = postmaster});
+    return {};
+  };
+  return impl_->commit(8, std::move(apply));
+}
+
+asio::awaitable<Result<void>> Store::lock_domain(std::string name, bool locked) {
+  auto apply = [name = std::move(name), locked](Change& change) -> Result<void> {
+    auto domain = change.index().domain(change.txn(), name);
+    if (!domain) return fail(Errc::not_found, fmt::format("there is no domain {}", name));
+    domain->locked = locked;
+    change.put_domain(*domain);
+    return {};
+  };
+  return impl_->commit(1, std::move(apply));
+}
+
+asio::awaitable<Result<void>> Store::remove_domain(std::string name, bool purge) {
+  {
+    const ReadTxn txn(impl_->core.index);
+    if (!impl_->core.index.domain(txn, name))
+      co_return fail(Errc::not_found, fmt::format("there is no domain {}", name));
+  }
+  if (purge) {
+    // Box by box, so that no transaction grows with the domain. The domain is locked first: nothing is added behind us.
+    auto locking = lock_domain(name, true);
+    const auto locked = co_await std::move(locking);
+    if (!locked) co_return locked;
+    std::vector<std::string> addresses;
+    {
+      const ReadTxn txn(impl_->core.index);
+      each_address(txn, impl_->core.index.tables().mailboxes, name, [&](const lmdb::Row& row) {
+        addresses.push_back(address_of(row.key));
+        return true;
+      });
+    }
+    for (const auto& address : addresses) {
+      auto removing = remove_mailbox(address, true);
+      const auto removed = co_await std::move(removing);
+      if (!removed && removed.error().code != Errc::not_found) co_return removed;
+    }
+  }
+  auto apply = [name = std::move(name), purge](Change& change) -> Result<void> {
+    const auto& index = change.index();
+    const auto domain = index.domain(change.txn(), name);
+    if (!domain) return fail(Errc::not_found, fmt::format("there is no domain {}", name));
+    const auto use = use_of(index, change.txn(), name);
+    if (use.mailboxes + use.removed > 0 || (use.aliases > 0 && !purge)) {
+      return fail(Errc::conflict, fmt::format("{} has {} mailboxes, {} removed ones and {} aliases", name,
+                                              use.mailboxes, use.removed, use.aliases));
+    }
+    std::vector<std::string> dependent;
+    lmdb::Cursor cursor(change.txn(), index.tables().domains);
+    for (auto row = cursor.first(); row; row = cursor.next()) {
+      if (decode_domain(row->key, row->value).alias_of == name) dependent.emplace_back(row->key);
+    }
+    if (!dependent.empty())
+      return fail(Errc::conflict, fmt::format("{} is an alias domain of it: remove that first", dependent.front()));
+    std::vector<std::string> aliases;
+    each_address(change.txn(), index.tables().aliases, name, [&](const lmdb::Row& row) {
+      aliases.push_back(address_of(row.key));
+      return true;
+    });
+    for (const auto& alias : aliases) change.erase_alias(alias);
+    change.erase_domain(name);
+    return {};
+  };
+  auto removing = impl_->commit(1000, std::move(apply));
+  co_return co_await std::move(removing);
+}
+
+asio::awaitable<Result<MailboxNumber>> Store::add_mailbox(NewMailbox wanted) {
+  auto number = std::make_shared<MailboxNumber>();
+  auto apply = [wanted = std::move(wanted), number](Change& change) -> Result<void> {
+    const auto& index = change.index();
+    if (auto domain = own_domain(index, change.txn(), wanted.address); !domain) return std::unexpected(domain.error());
+    if (const auto there = index.mailbox(change.txn(), wanted.address)) {
+      if (!there->removed) return fail(Errc::exists, fmt::format("the mailbox {} is there already", wanted.address));
+      return fail(Errc::conflict,
+                  fmt::format("{} was removed and its mail is kept: 'mailbox restore {}' brings it back, 'mailbox "
+                              "remove --purge {}' gives the address free",
+                              wanted.address, wanted.address, wanted.address));
+    }
+    if (index.alias(change.txn(), wanted.address))
+      return fail(Errc::exists, fmt::format("{} is an alias", wanted.address));
+    *number = make_mailbox(change, wanted).mailbox.number;
+    return {};
+  };
+  auto adding = impl_->commit(4, std::move(apply));
+  auto added = co_await std::move(adding);
+  if (!added) co_return std::unexpected(added.error());
+  co_return *number;
+}
+
+asio::awaitable<Result<void>> Store::change_mailbox(std::string address, MailboxChange wanted) {
+  auto apply = [address = std::move(address), wanted = std::move(wanted)](Change& change) -> Result<void> {
+    auto row = change.index().mailbox(change.txn(), address);
+    if (!row || row->removed) return fail(Errc::not_found, fmt::format("there is no mailbox {}", address));
+    auto& box = row->mailbox;
+    if (wanted.locked) box.locked = *wanted.locked;
+    if (wanted.quota_octets) box.quota_octets = *wanted.quota_octets;
+    if (wanted.quota_messages) box.quota_messages = *wanted.quota_messages;
+    if (wanted.credential) {
+      box.credential = *wanted.credential;
+      box.credential.version = change.index().take_number(change.txn(), meta::credential);
+    }
+    change.put_mailbox(*row);
+    return {};
+  };
+  return impl_->commit(2, std::move(apply));
+}
+
+asio::awaitable<Result<void>> Store::remove_mailbox(std::string address, bool purge) {
+  auto number = std::make_shared<MailboxNumber>();
+  auto mark = [address, purge, number](Change& change) -> Result<void> {
+    auto row = change.index().mailbox(change.txn(), address);
+    if (!row || (row->removed && !purge)) return fail(Errc::not_found, fmt::format("there is no mailbox {}", address));
+    *number = row->mailbox.number;
+    row->removed = true;
+    row->removed_at = now_microseconds();
+    change.put_mailbox(*row);
+    return {};
+  };
+  auto marking = impl_->commit(2, std::move(mark));
+  const auto marked = co_await std::move(marking);
+  if (!marked || !purge) co_return marked;
+  // Every removal takes the maildrop lock: a session that reads this mailbox keeps its view to the end.
+  auto lock = lock_maildrop(*number);
+  if (!lock)
+    co_return fail(lock.error().code,
+                   fmt::format("{} is being read; it is removed, purge it once the session has ended", address));
+  for (bool more = true; more;) {
+    auto empty = std::make_shared<bool>(false);
+    auto apply = [address, empty](Change& change) -> Result<void> {
+      constexpr std::uint64_t piece = 250;
+      const auto row = change.index().mailbox(change.txn(), address);
+      if (!row) {
+        *empty = true;
+        return {};
+      }
+      *empty = change.purge_entries(row->mailbox.number, piece) < piece;
+      if (*empty) change.erase_mailbox(*row);
+      return {};
+    };
+    auto purging = impl_->commit(1000, std::move(apply));
+    const auto purged = co_await std::move(purging);
+    if (!purged) co_return purged;
+    more = !*empty;
+  }
+  co_return Result<void>{};
+}
+
+asio::awaitable<Result<void>> Store::put_alias(Alias wanted) {
+  auto apply = [wanted = std::move(wanted)](Change& change) -> Result<void> {
+    const auto& index = change.index();
+    if (auto domain = own_domain(index, change.txn(), wanted.address); !domain) return std::unexpected(domain.error());
+    if (index.mailbox(change.txn(), wanted.address))
+      return fail(Errc::conflict, fmt::format("{} is a mailbox", wanted.address));
+    if (wanted.targets.empty()) return fail(Errc::conflict, "an alias leads somewhere");
+    if (leads_to(index, change.txn(), wanted.targets, wanted.address)) {
+      return fail(Errc::conflict, fmt::format("these targets lead back to {}: a loop", wanted.address));
+    }
+    change.put_alias(wanted);
+    return {};
+  };
+  return impl_->commit(2, std::move(apply));
+}
+
+asio::awaitable<Result<void>> Store::remove_alias(std::string address) {
+  auto apply = [address = std::move(address)](Change& change) -> Result<void> {
+    if (!change.index().alias(change.txn(), address))
+      return fail(Errc::not_found, fmt::format("there is no alias {}", address));
+    change.erase_alias(address);
+    return {};
+  };
+  return impl_->commit(1, std::move(apply));
+}
+
+}  // namespace mailstore

@@ -1,0 +1,76 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "mailstore/types.hpp"
+
+/// People and domains as the store keeps them. Names are given in canonical form: domains as lower-case A-labels,
+/// addresses as `lower-case-local-part@domain` (common/address makes both); the form to show is kept beside.
+namespace mailstore {
+
+enum class DomainKind : std::uint8_t { local = 1, alias = 2, remote = 3, drop = 4 };
+
+struct Domain {
+  std::string name;
+  DomainKind kind = DomainKind::local;
+  std::string alias_of;  ///< kind alias: the domain whose local parts it shares
+  bool locked = false;
+  std::uint64_t created = 0;    ///< microseconds since the Unix epoch
+  std::uint64_t mailboxes = 0;  ///< filled in by reads of a single domain and by list; never stored
+};
+
+/// What proves a password. Opaque to the store; common/auth makes and checks it. Every change gets a new version.
+struct Credential {
+  std::uint64_t version = 0;  ///< set by the store; 0: there is none, nobody can log in
+  std::string password_hash;  ///< Argon2id, or an imported crypt(3) hash
+  std::string scram_sha256;   ///< RFC 5803 form: SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey; empty: none
+};
+
+struct Mailbox {
+  MailboxNumber number{};
+  std::string address;  ///< canonical
+  std::string display;  ///< as it was typed
+  bool locked = false;
+  std::uint64_t quota_octets = 0;    ///< 0: none
+  std::uint64_t quota_messages = 0;  ///< 0: none
+  std::uint64_t created = 0;         ///< microseconds since the Unix epoch
+  Credential credential;
+};
+
+struct Alias {
+  std::string address;
+  std::vector<std::string> targets;  ///< canonical addresses
+};
+
+struct Totals {
+  std::uint64_t messages = 0;
+  std::uint64_t octets = 0;
+  std::uint64_t arrivals = 0;  ///< how many ever arrived
+};
+
+/// One consistent look at the directory. Holds a read transaction: short-lived, never kept across a co_await,
+/// used on the thread that made it.
+class DirectoryView {
+ public:
+  virtual ~DirectoryView() = default;
+  virtual Result<std::optional<Domain>> domain(std::string_view name) = 0;
+  virtual Result<std::optional<Mailbox>> mailbox(std::string_view address) = 0;
+  virtual Result<std::optional<Mailbox>> mailbox(MailboxNumber number) = 0;
+  virtual Result<std::optional<Alias>> alias(std::string_view address) = 0;
+  virtual Result<Totals> totals(MailboxNumber number) = 0;
+  /// In the order of the names. `each` returns false to stop. `after`: begins with the first name behind it, whether it
+  /// is there or not, so that a long list can be read in pages, each by a short look.
+  virtual Result<void> each_domain(const std::function<bool(const Domain&)>& each, std::string_view after = {}) = 0;
+  /// `domain` empty: all. Sorted by domain, then local part, octet by octet. `after`: an address.
+  virtual Result<void> each_mailbox(std::string_view domain, const std::function<bool(const Mailbox&)>& each,
+                                    std::string_view after = {}) = 0;
+  virtual Result<void> each_alias(std::string_view domain, const std::function<bool(const Alias&)>& each,
+                                  std::string_view after = {}) = 0;
+};
+
+}  // namespace mailstore

@@ -1,0 +1,136 @@
+#include "mailstore/index.hpp"
+
+namespace mailstore {
+namespace {
+// The first process to open the environment decides; so every program says the same.
+constexpr unsigned readers = 1022;
+}  // namespace
+
+Index::~Index() {
+  for (auto* txn : idle_) mdb_txn_abort(txn);
+}
+
+void Index::open(const std::string& folder, std::uint64_t map_size, bool create) {
+  // No WRITEMAP: slower here, and a full disk would be SIGBUS. NOTLS: a read transaction is not bound to its thread.
+  env_.open(folder, map_size, 16, readers, MDB_NOTLS);
+  int dead = 0;
+  lmdb::expect(mdb_reader_check(env_.get(), &dead), "mdb_reader_check");
+  lmdb::Txn txn(env_.get(), create ? 0 : MDB_RDONLY);
+  const auto table = [&](const char* name) {
+    MDB_dbi dbi = 0;
+    const int code = mdb_dbi_open(txn.get(), name, create ? MDB_CREATE : 0, &dbi);
+    if (code == MDB_NOTFOUND) throw Failure(Errc::corrupt, std::string("the index has no table ") + name);
+    lmdb::expect(code, "mdb_dbi_open");
+    return dbi;
+  };
+  tables_ = Tables{.meta = table("meta"),
+                   .domains = table("domains"),
+                   .mailboxes = table("mailboxes"),
+                   .mailbox_numbers = table("mailbox_numbers"),
+                   .aliases = table("aliases"),
+                   .messages = table("messages"),
+                   .maildrop = table("maildrop"),
+                   .segments = table("segments")};
+  txn.commit();  // a read transaction too: its table handles stay open
+}
+
+std::uint64_t Index::number(MDB_txn* txn, std::string_view name) const {
+  const auto value = lmdb::get(txn, tables_.meta, name);
+  return value ? Decoder(*value, "number of the index").number<std::uint64_t>() : 0;
+}
+
+void Index::set_number(MDB_txn* txn, std::string_view name, std::uint64_t value) const {
+  std::string octets;
+  Encoder(octets).number(value);
+  lmdb::put(txn, tables_.meta, name, octets);
+}
+
+std::uint64_t Index::take_number(MDB_txn* txn, std::string_view name, std::uint64_t count) const {
+  const auto given = number(txn, name);
+  set_number(txn, name, given + count);
+  return given + 1;
+}
+
+std::optional<MessageRow> Index::message(MDB_txn* txn, MessageId id) const {
+  const auto value = lmdb::get(txn, tables_.messages, NumberKey(id.value));
+  if (!value) return std::nullopt;
+  return decode_message(*value);
+}
+
+std::optional<Entry> Index::entry(MDB_txn* txn, MailboxNumber mailbox, MessageId id) const {
+  if (id.value == totals_id) return std::nullopt;
+  const auto value = lmdb::get(txn, tables_.maildrop, MaildropKey(mailbox, id.value));
+  if (!value) return std::nullopt;
+  return decode_entry(id, *value);
+}
+
+Totals Index::totals(MDB_txn* txn, MailboxNumber mailbox) const {
+  const auto value = lmdb::get(txn, tables_.maildrop, MaildropKey(mailbox, totals_id));
+  return value ? decode_totals(*value) : Totals{};
+}
+
+std::optional<SegmentRow> Index::segment(MDB_txn* txn, std::uint64_t number) const {
+  const auto value = lmdb::get(txn, tables_.segments, NumberKey(number));
+  if (!value) return std::nullopt;
+  return decode_segment(*value);
+}
+
+void Index::put_segment(MDB_txn* txn, std::uint64_t number, const SegmentRow& row) const {
+  std::string value;
+  encode(row, value);
+  lmdb::put(txn, tables_.segments, NumberKey(number), value);
+}
+
+std::optional<Domain> Index::domain(MDB_txn* txn, std::string_view name) const {
+  if (name.empty() || name.size() > 255) return std::nullopt;
+  const auto value = lmdb::get(txn, tables_.domains, name);
+  if (!value) return std::nullopt;
+  return decode_domain(name, *value);
+}
+
+std::optional<MailboxRow> Index::mailbox(MDB_txn* txn, std::string_view address) const {
+  const auto key = address_key(address);
+  if (key.size() > 480) return std::nullopt;  // LMDB's keys end at 511; no address is that long
+  const auto value = lmdb::get(txn, tables_.mailboxes, key);
+  if (!value) return std::nullopt;
+  return decode_mailbox(key, *value);
+}
+
+std::optional<MailboxRow> Index::mailbox(MDB_txn* txn, MailboxNumber number) const {
+  const auto key = lmdb::get(txn, tables_.mailbox_numbers, MailboxKey(number));
+  if (!key) return std::nullopt;
+  const auto value = lmdb::get(txn, tables_.mailboxes, *key);
+  if (!value) throw Failure(Errc::corrupt, "a mailbox's number leads to no mailbox");
+  return decode_mailbox(*key, *value);
+}
+
+std::optional<Alias> Index::alias(MDB_txn* txn, std::string_view address) const {
+  const auto key = address_key(address);
+  if (key.size() > 480) return std::nullopt;
+  const auto value = lmdb::get(txn, tables_.aliases, key);
+  if (!value) return std::nullopt;
+  return decode_alias(key, *value);
+}
+
+ReadTxn::ReadTxn(const Index& index) : index_(index) {
+  {
+    const std::lock_guard hold(index.idle_mutex_);
+    if (!index.idle_.empty()) {
+      txn_ = index.idle_.back();
+      index.idle_.pop_back();
+    }
+  }
+  if (txn_ != nullptr) {
+    lmdb::expect(mdb_txn_renew(txn_), "mdb_txn_renew");
+  } else {
+    lmdb::expect(mdb_txn_begin(index.env_.get(), nullptr, MDB_RDONLY, &txn_), "mdb_txn_begin");
+  }
+}
+
+ReadTxn::~ReadTxn() {
+  mdb_txn_reset(txn_);
+  const std::lock_guard hold(index_.idle_mutex_);
+  index_.idle_.push_back(txn_);
+}
+
+}  // namespace mailstore

@@ -1,0 +1,76 @@
+#pragma once
+
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "mailstore/lmdb.hpp"
+#include "mailstore/rows.hpp"
+
+/// The index: one LMDB environment and its tables.
+namespace mailstore {
+
+struct Tables {
+  MDB_dbi meta, domains, mailboxes, mailbox_numbers, aliases, messages, maildrop, segments;
+};
+
+/// The numbers that the store itself keeps, by name in the table `meta`.
+namespace meta {
+inline constexpr std::string_view format = "format", generation = "generation", id_limit = "id_limit",
+                                  next_segment = "next_segment", next_mailbox = "next_mailbox", commits = "commits",
+                                  credential = "credential";
+}
+
+inline constexpr std::uint64_t format_version = 1;
+
+class Index {
+ public:
+  /// `create`: makes the tables. Else a missing table is `corrupt`.
+  void open(const std::string& folder, std::uint64_t map_size, bool create);
+  MDB_env* env() const { return env_.get(); }
+  const Tables& tables() const { return tables_; }
+
+  std::uint64_t number(MDB_txn* txn, std::string_view name) const;
+  void set_number(MDB_txn* txn, std::string_view name, std::uint64_t value) const;
+  /// Returns the first of `count` numbers that were never given before.
+  std::uint64_t take_number(MDB_txn* txn, std::string_view name, std::uint64_t count = 1) const;
+
+  std::optional<MessageRow> message(MDB_txn* txn, MessageId id) const;
+  std::optional<Entry> entry(MDB_txn* txn, MailboxNumber mailbox, MessageId id) const;
+  Totals totals(MDB_txn* txn, MailboxNumber mailbox) const;
+  std::optional<SegmentRow> segment(MDB_txn* txn, std::uint64_t number) const;
+  void put_segment(MDB_txn* txn, std::uint64_t number, const SegmentRow& row) const;
+  std::optional<Domain> domain(MDB_txn* txn, std::string_view name) const;
+  std::optional<MailboxRow> mailbox(MDB_txn* txn, std::string_view address) const;
+  std::optional<MailboxRow> mailbox(MDB_txn* txn, MailboxNumber number) const;
+  std::optional<Alias> alias(MDB_txn* txn, std::string_view address) const;
+
+ private:
+  friend class ReadTxn;
+  lmdb::Env env_;
+  Tables tables_{};
+  mutable std::mutex idle_mutex_;
+  mutable std::vector<MDB_txn*> idle_;  // reset read transactions, so that beginning one costs no slot search
+
+ public:
+  ~Index();
+  Index() = default;
+};
+
+/// A read transaction of the index, taken from those at rest. Short: never across a wait.
+class ReadTxn {
+ public:
+  explicit ReadTxn(const Index& index);
+  ~ReadTxn();
+  ReadTxn(const ReadTxn&) = delete;
+  ReadTxn& operator=(const ReadTxn&) = delete;
+  operator MDB_txn*() const { return txn_; }
+
+ private:
+  const Index& index_;
+  MDB_txn* txn_ = nullptr;
+};
+
+}  // namespace mailstore

@@ -1,0 +1,201 @@
+#include "mailstore/rows.hpp"
+
+#include <utility>
+
+namespace mailstore {
+namespace {
+constexpr std::uint8_t row_version = 1;
+constexpr std::uint8_t flag_a = 1;
+
+template <std::unsigned_integral T>
+void store_key(T value, char* to) {
+  char raw[sizeof(T)];
+  big_endian_into(value, raw);
+  std::memcpy(to, raw, sizeof raw);
+}
+}  // namespace
+
+MaildropKey::MaildropKey(MailboxNumber mailbox, std::uint64_t id) {
+  store_key(std::to_underlying(mailbox), octets);
+  store_key(id, octets + 4);
+}
+NumberKey::NumberKey(std::uint64_t number) {
+  store_key(number, octets);
+}
+MailboxKey::MailboxKey(MailboxNumber number) {
+  store_key(std::to_underlying(number), octets);
+}
+
+std::string address_key(std::string_view address) {
+  const auto at = address.rfind('@');
+  std::string key;
+  if (at == std::string_view::npos) return key.append(1, '\0').append(address);
+  key.reserve(address.size());
+  key.append(address.substr(at + 1)).append(1, '\0').append(address.substr(0, at));
+  return key;
+}
+
+std::string address_of(std::string_view key) {
+  const auto divide = key.find('\0');
+  if (divide == std::string_view::npos) return std::string(key);
+  std::string address(key.substr(divide + 1));
+  return address.append(1, '@').append(key.substr(0, divide));
+}
+
+void encode(const MessageRow& row, std::string& out) {
+  Encoder to(out);
+  to.number(row_version).number(static_cast<std::uint8_t>(row.stuffed ? flag_a : 0));
+  to.number(row.segment).number(row.head_offset).number(row.body_offset).number(row.stored_octets);
+  to.number(row.head_octets).number(row.owners);
+}
+
+MessageRow decode_message(std::string_view value) {
+  Decoder from(value, "row of a message");
+  from.version(row_version);
+  MessageRow row;
+  row.stuffed = (from.number<std::uint8_t>() & flag_a) != 0;
+  row.segment = from.number<std::uint64_t>();
+  row.head_offset = from.number<std::uint64_t>();
+  row.body_offset = from.number<std::uint64_t>();
+  row.stored_octets = from.number<std::uint64_t>();
+  row.head_octets = from.number<std::uint32_t>();
+  row.owners = from.number<std::uint32_t>();
+  return row;
+}
+
+void encode(const Entry& entry, std::string& out) {
+  Encoder to(out);
+  to.number(row_version).number(std::uint8_t{0}).number(entry.ordinal);
+  to.number(static_cast<std::uint32_t>(entry.header_octets)).number(entry.octets).number(entry.arrival);
+}
+
+Entry decode_entry(MessageId id, std::string_view value) {
+  Decoder from(value, "entry of a maildrop");
+  from.version(row_version);
+  from.number<std::uint8_t>();
+  Entry entry{.id = id};
+  entry.ordinal = from.number<std::uint16_t>();
+  entry.header_octets = from.number<std::uint32_t>();
+  entry.octets = from.number<std::uint64_t>();
+  entry.arrival = from.number<std::uint64_t>();
+  return entry;
+}
+
+void encode(const Totals& totals, std::string& out) {
+  Encoder(out).number(row_version).number(totals.messages).number(totals.octets).number(totals.arrivals);
+}
+
+Totals decode_totals(std::string_view value) {
+  Decoder from(value, "totals of a maildrop");
+  from.version(row_version);
+  Totals totals;
+  totals.messages = from.number<std::uint64_t>();
+  totals.octets = from.number<std::uint64_t>();
+  totals.arrivals = from.number<std::uint64_t>();
+  return totals;
+}
+
+void encode(const SegmentRow& row, std::string& out) {
+  Encoder to(out);
+  to.number(row_version)
+      .number(std::to_underlying(row.state))
+      .number(static_cast<std::uint8_t>(row.streamed ? flag_a : 0));
+  to.number(row.durable).number(row.live_records).number(row.live_octets).number(row.last_batch);
+  to.number(static_cast<std::uint32_t>(row.unproven.size()));
+  for (const auto& one : row.unproven) {
+    to.number(one.id.value).number(static_cast<std::uint32_t>(one.owners.size()));
+    for (const auto owner : one.owners) to.number(std::to_underlying(owner));
+  }
+}
+
+SegmentRow decode_segment(std::string_view value) {
+  Decoder from(value, "row of a segment");
+  from.version(row_version);
+  SegmentRow row;
+  row.state = static_cast<SegmentState>(from.number<std::uint8_t>());
+  if (row.state != SegmentState::open && row.state != SegmentState::sealed) from.broken("has an unknown state");
+  row.streamed = (from.number<std::uint8_t>() & flag_a) != 0;
+  row.durable = from.number<std::uint64_t>();
+  row.live_records = from.number<std::uint64_t>();
+  row.live_octets = from.number<std::uint64_t>();
+  row.last_batch = from.number<std::uint32_t>();
+  const auto count = from.number<std::uint32_t>();
+  for (std::uint32_t i = 0; i < count; ++i) {
+    Unproven one{.id = MessageId{from.number<std::uint64_t>()}, .owners = {}};
+    const auto owners = from.number<std::uint32_t>();
+    for (std::uint32_t k = 0; k < owners; ++k) one.owners.push_back(MailboxNumber{from.number<std::uint32_t>()});
+    row.unproven.push_back(std::move(one));
+  }
+  return row;
+}
+
+void encode(const Domain& domain, std::string& out) {
+  Encoder to(out);
+  to.number(row_version)
+      .number(std::to_underlying(domain.kind))
+      .number(static_cast<std::uint8_t>(domain.locked ? flag_a : 0));
+  to.number(domain.created).text(domain.alias_of);
+}
+
+Domain decode_domain(std::string_view name, std::string_view value) {
+  Decoder from(value, "row of a domain");
+  from.version(row_version);
+  Domain domain{.name = std::string(name)};
+  domain.kind = static_cast<DomainKind>(from.number<std::uint8_t>());
+  domain.locked = (from.number<std::uint8_t>() & flag_a) != 0;
+  domain.created = from.number<std::uint64_t>();
+  domain.alias_of = from.text();
+  return domain;
+}
+
+namespace {
+constexpr std::uint8_t flag_locked = 1, flag_removed = 2;
+}
+
+void encode(const MailboxRow& row, std::string& out) {
+  const auto& box = row.mailbox;
+  Encoder to(out);
+  to.number(row_version);
+  to.number(static_cast<std::uint8_t>((box.locked ? flag_locked : 0) | (row.removed ? flag_removed : 0)));
+  to.number(std::to_underlying(box.number)).number(box.created).number(row.removed_at);
+  to.number(box.quota_octets).number(box.quota_messages).number(box.credential.version);
+  to.text(box.display).text(box.credential.password_hash).text(box.credential.scram_sha256);
+}
+
+MailboxRow decode_mailbox(std::string_view key, std::string_view value) {
+  Decoder from(value, "row of a mailbox");
+  from.version(row_version);
+  MailboxRow row;
+  auto& box = row.mailbox;
+  box.address = address_of(key);
+  const auto flags = from.number<std::uint8_t>();
+  box.locked = (flags & flag_locked) != 0;
+  row.removed = (flags & flag_removed) != 0;
+  box.number = MailboxNumber{from.number<std::uint32_t>()};
+  box.created = from.number<std::uint64_t>();
+  row.removed_at = from.number<std::uint64_t>();
+  box.quota_octets = from.number<std::uint64_t>();
+  box.quota_messages = from.number<std::uint64_t>();
+  box.credential.version = from.number<std::uint64_t>();
+  box.display = from.text();
+  box.credential.password_hash = from.text();
+  box.credential.scram_sha256 = from.text();
+  return row;
+}
+
+void encode(const Alias& alias, std::string& out) {
+  Encoder to(out);
+  to.number(row_version).number(static_cast<std::uint32_t>(alias.targets.size()));
+  for (const auto& target : alias.targets) to.text(target);
+}
+
+Alias decode_alias(std::string_view key, std::string_view value) {
+  Decoder from(value, "row of an alias");
+  from.version(row_version);
+  Alias alias{.address = address_of(key), .targets = {}};
+  const auto count = from.number<std::uint32_t>();
+  for (std::uint32_t i = 0; i < count; ++i) alias.targets.emplace_back(from.text());
+  return alias;
+}
+
+}  // namespace mailstore

@@ -1,0 +1,214 @@
+#include "mailstore/store.hpp"
+
+#include <fmt/format.h>
+#include <sodium/core.h>
+#include <sodium/randombytes.h>
+#include <sys/stat.h>
+
+#include <filesystem>
+
+#include "mailstore/awaitable.hpp"
+#include "mailstore/index_file.hpp"
+#include "mailstore/recovery.hpp"
+#include "mailstore/store_impl.hpp"
+
+namespace mailstore {
+namespace {
+
+void make_folder(const std::string& path) {
+  if (::mkdir(path.c_str(), 0700) != 0) throw Failure(from_errno(path));
+}
+
+void start_ids(Core& core) {
+  const auto slot = core.writer_slot.take();
+  const auto now = microseconds_since_2020();
+  std::optional<Turnstile::Pass> pass(std::in_place, core.turnstile);
+  lmdb::Txn txn(core.index.env(), 0);
+  pass.reset();
+  const auto stored = core.index.number(txn.get(), meta::id_limit);
+  const auto limit = std::max(now, stored) + IdSource::window;
+  core.index.set_number(txn.get(), meta::id_limit, limit);
+  txn.commit();
+  core.ids.start(now, stored, limit, slot, core.generation);
+}
+
+}  // namespace
+
+Result<void> Store::init(const Options& options) {
+  return guarded([&]() -> Result<void> {
+    if (sodium_init() < 0) throw Failure(Errc::unavailable, "libsodium does not start");
+    const Layout layout(options.path);
+    auto& files = options.files != nullptr ? *options.files : system_files();
+    std::error_code error;
+    if (std::filesystem::exists(layout.identity, error))
+      return fail(Errc::exists, "there is a store at " + layout.root + " already");
+    if (std::filesystem::exists(layout.root, error)) {
+      if (!std::filesystem::is_empty(layout.root, error) || error) {
+        return fail(Errc::conflict, layout.root + " is not empty and holds no store; name an empty or a new folder");
+      }
+    } else {
+      std::filesystem::create_directories(std::filesystem::path(layout.root).parent_path(), error);
+      make_folder(layout.root);
+    }
+    for (const auto& folder : {layout.index, layout.segments, layout.journal, layout.locks}) make_folder(folder);
+    {
+      Index index;
+      index.open(layout.index, options.map_size, true);
+      lmdb::Txn txn(index.env(), 0);
+      index.set_number(txn.get(), meta::format, format_version);
+      index.set_number(txn.get(), meta::generation, 1 + randombytes_uniform(4095));
+      txn.commit();
+    }
+    if (files.sync_folder(layout.index) != 0) throw Failure(from_errno(layout.index));
+    Identity identity{.format = format_version};
+    randombytes_buf(&identity.name, sizeof identity.name);
+    randombytes_buf(identity.key.data(), identity.key.size());
+    write_identity(files, layout, identity);  // last: without it there is no store
+    if (files.sync_folder(std::filesystem::path(layout.root).parent_path().string()) != 0)
+      throw Failure(from_errno(layout.root));
+    return {};
+  });
+}
+
+Result<std::shared_ptr<Store>> Store::open(Options options) {
+  return guarded([&]() -> Result<std::shared_ptr<Store>> {
+    if (sodium_init() < 0) throw Failure(Errc::unavailable, "libsodium does not start");
+    const Layout layout(options.path);
+    const auto identity = read_identity(layout);
+    const auto map_size = options.map_size;
+    // Before anything else of this process opens the file: closing it drops LMDB's locks.
+    if (auto checked = check_index_file(layout.index + "/data.mdb", IndexCheck::quick); !checked) {
+      return fail(Errc::unusable,
+                  fmt::format("the index of the store at {} cannot be used ({}); restore the folder 'index' from a "
+                              "backup",
+                              layout.root, checked.error().detail));
+    }
+    auto impl = std::make_shared<Impl>(std::move(options), identity);
+    auto& core = impl->core;
+    core.index.open(layout.index, map_size, false);
+    {
+      const ReadTxn txn(core.index);
+      const auto format = core.index.number(txn, meta::format);
+      if (format != format_version) {
+        return fail(Errc::unusable,
+                    fmt::format("the index has format {}, this program knows format {}", format, format_version));
+      }
+      core.generation = core.index.number(txn, meta::generation);
+    }
+    recover(core);
+    impl->committer = std::make_unique<Committer>(core);
+    return std::make_shared<Store>(std::move(impl));
+  });
+}
+
+Store::Store(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+Store::~Store() {
+  impl_->spills.join();
+  impl_->committer.reset();
+}
+
+asio::awaitable<Result<void>> Store::Impl::commit(std::size_t rows,
+                                                  std::move_only_function<Result<void>(Change&)> apply) {
+  auto start = [self = shared_from_this(), rows, apply = std::move(apply)](auto done) mutable {
+    self->committer->submit(Work{.rows = rows, .nested = true, .apply = std::move(apply), .done = std::move(done)});
+  };
+  return await_completion<Result<void>>(std::move(start));
+}
+
+asio::awaitable<Result<Draft>> Store::begin() {
+  auto& core = impl_->core;
+  if (!has_room(core)) co_return fail(Errc::full, "the disk is down to [store] reserve");
+  for (int attempt = 0; attempt < 3; ++attempt) {
+    if (const auto id = core.ids.next(microseconds_since_2020())) {
+      co_return Draft(std::make_unique<Draft::Impl>(impl_, *id));
+    }
+    if (!core.ids.started()) {
+      auto started = guarded([&]() -> Result<void> {
+        static std::mutex once;
+        const std::lock_guard hold(once);
+        if (!core.ids.started()) start_ids(core);
+        return {};
+      });
+      if (!started) co_return std::unexpected(started.error());
+      continue;
+    }
+    // After a quiet minute: the durable limit of ids is raised first.
+    auto raise = [&core](Change& change) -> Result<void> {
+      const auto limit =
+          std::max(core.index.number(change.txn(), meta::id_limit), microseconds_since_2020() + IdSource::window);
+      core.index.set_number(change.txn(), meta::id_limit, limit);
+      core.ids.raise_later(limit);
+      return {};
+    };
+    auto raising = impl_->commit(1, std::move(raise));
+    auto raised = co_await std::move(raising);
+    if (!raised) co_return std::unexpected(raised.error());
+  }
+  co_return fail(Errc::unavailable, "no message id could be reserved: is the clock far in the future?");
+}
+
+asio::awaitable<Result<void>> Store::accept(Draft draft, Envelope envelope, BodyFacts facts) {
+  auto& from = *draft.impl_;
+  Arrival arrival{.id = from.id,
+                  .envelope = std::move(envelope),
+                  .facts = facts,
+                  .encoded_envelope = {},
+                  .body = {},
+                  .checksum = 0,
+                  .streamed = std::nullopt,
+                  .done = nullptr};
+  encode_envelope(arrival.envelope, arrival.encoded_envelope);
+  if (from.stream) {
+    auto finishing = draft.finish_stream(arrival);
+    auto finished = co_await std::move(finishing);
+    if (!finished) co_return finished;
+  } else {
+    arrival.body = std::move(from.buffer);
+    arrival.checksum = body_checksum(arrival.body);
+  }
+  auto start = [this, &arrival](auto done) {
+    arrival.done = std::move(done);
+    impl_->committer->submit(std::move(arrival));
+  };
+  auto committing = await_completion<Result<void>>(std::move(start));
+  auto result = co_await std::move(committing);
+  from.accepted = result.has_value();
+  co_return result;
+}
+
+asio::awaitable<Result<RemoveResult>> Store::remove(const MaildropLock& lock, std::vector<MessageId> ids) {
+  // In pieces, each durable by itself: a long QUIT does not hold the index from others.
+  constexpr std::size_t piece = 250;  // four rows each
+  RemoveResult total;
+  const auto mailbox = lock.mailbox();
+  auto counted = std::make_shared<std::uint64_t>(0);
+  for (std::size_t at = 0; at < ids.size(); at += piece) {
+    std::vector<MessageId> some(ids.begin() + static_cast<std::ptrdiff_t>(at),
+                                ids.begin() + static_cast<std::ptrdiff_t>(std::min(ids.size(), at + piece)));
+    const auto rows = 4 * some.size();
+    auto apply = [mailbox, some = std::move(some), counted](Change& change) -> Result<void> {
+      *counted = 0;
+      for (const auto id : some) *counted += change.remove_entry(mailbox, id) ? 1 : 0;
+      return {};
+    };
+    auto removing = impl_->commit(rows, std::move(apply));
+    const auto removed = co_await std::move(removing);
+    if (!removed) co_return std::unexpected(removed.error());
+    total.removed += *counted;
+    impl_->core.counters.removed.fetch_add(*counted, std::memory_order_relaxed);
+  }
+  co_return total;
+}
+
+CommitCounters Store::counters() const {
+  const auto& from = impl_->core.counters;
+  return {.commits = from.commits,
+          .accepted = from.accepted,
+          .entries = from.entries,
+          .removed = from.removed,
+          .overlapped = from.overlapped,
+          .failed = from.failed};
+}
+
+}  // namespace mailstore

@@ -1,0 +1,207 @@
+#pragma once
+
+#include <asio/awaitable.hpp>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "mailstore/directory.hpp"
+#include "mailstore/types.hpp"
+
+/// The mailbox store: messages, maildrops and the directory behind one interface. Nothing of LMDB or of segment
+/// files shows here. Every awaitable is to be awaited on the executor that should go on with the result; reads
+/// without `awaitable` take microseconds and may be called on an I/O thread.
+namespace mailstore {
+
+class Draft;
+class MaildropLock;
+class OpenMessage;
+class Files;
+struct Arrival;
+
+struct Options {
+  std::filesystem::path path;
+  std::uint64_t map_size = std::uint64_t{256} << 30U;      ///< address space of the index
+  std::uint64_t reserve = std::uint64_t{256} << 20U;       ///< free disk below which nothing is accepted
+  std::uint64_t stream_threshold = 256 << 10U;             ///< a longer message streams to a segment of its own
+  std::uint64_t memory_budget = std::uint64_t{64} << 20U;  ///< of all drafts together; above it shorter ones stream too
+  std::uint64_t segment_size = std::uint64_t{128} << 20U;  ///< a segment is sealed once it is this long
+  Files* files = nullptr;  ///< in place of the system's file calls, for fault tests; outlives the store
+  std::function<void(std::string_view)> warn;  ///< told once for each trouble found; any thread
+};
+
+struct StoreStat {
+  std::uint64_t format_version = 0;
+  std::uint64_t generation = 0;
+  std::uint64_t domains = 0, mailboxes = 0, aliases = 0, messages = 0, entries = 0;
+  std::uint64_t segments = 0, open_segments = 0;
+  std::uint64_t segment_octets = 0;  ///< on disk
+  std::uint64_t live_octets = 0;     ///< of records that still have an owner
+  std::uint64_t index_octets = 0;    ///< used pages of the index
+  std::uint64_t index_map = 0;
+  std::uint64_t free_octets = 0;  ///< of the file system
+};
+
+/// Counts since the process opened the store; for metrics and benchmarks.
+struct CommitCounters {
+  std::uint64_t commits = 0, accepted = 0, entries = 0, removed = 0, overlapped = 0, failed = 0;
+};
+
+struct CheckReport {
+  std::uint64_t records = 0, entries = 0, mailboxes = 0;
+  std::vector<std::string> problems;  ///< one sentence each; empty: the store is sound
+};
+
+struct NewMailbox {
+  std::string address;  ///< canonical
+  std::string display;
+  std::uint64_t quota_octets = 0, quota_messages = 0;
+  Credential credential;  ///< version is ignored; empty hashes: no password
+};
+
+struct MailboxChange {
+  std::optional<bool> locked;
+  std::optional<std::uint64_t> quota_octets, quota_messages;
+  std::optional<Credential> credential;
+};
+
+struct RemoveResult {
+  std::uint64_t removed = 0;
+};
+
+class Store {
+ public:
+  /// Makes an empty store in an empty or missing folder; durable when it returns.
+  static Result<void> init(const Options& options);
+  /// Opens a store, recovers what an unclean stop left. Refuses (`unusable`, with the remedy in the detail) a missing
+  /// store, another format version, a truncated or damaged index or segment.
+  static Result<std::shared_ptr<Store>> open(Options options);
+  /// Waits for what was handed in, seals this process's segment.
+  ~Store();
+  Store(const Store&) = delete;
+  Store& operator=(const Store&) = delete;
+
+  // ---- messages in
+
+  /// Reserves an id and opens a draft. Rarely waits: for a durable range of ids. `full` below the disk's reserve.
+  asio::awaitable<Result<Draft>> begin();
+  /// Puts the message into the maildrops of all owners: on success octets and index entries are on stable storage.
+  /// Safe to repeat by id. An owner whose mailbox was removed meanwhile gets it kept for `restore`. An error means that
+  /// nothing was delivered to anybody.
+  asio::awaitable<Result<void>> accept(Draft draft, Envelope envelope, BodyFacts facts);
+
+  // ---- maildrops
+
+  /// Takes the maildrop for a session or a removal; `in_use` at once when another session or process has it.
+  Result<MaildropLock> lock_maildrop(MailboxNumber mailbox);
+  Result<View> view(const MaildropLock& lock);
+  /// A view without a lock, for looking on (message list, show).
+  Result<View> peek(MailboxNumber mailbox);
+  /// Fills `out` with the entries of the view that follow `after` (nullopt: from the first), in message number order.
+  /// Returns how many; fewer than asked: that was the last. The caller counts the numbers.
+  Result<std::size_t> list(const View& view, std::optional<MessageId> after, std::span<Entry> out);
+  Result<std::optional<Entry>> find(const View& view, MessageId id);
+  /// Opens the message for reading. `scratch` receives the head of the record and as much of the body as `want`
+  /// asks and as fits; the views in the result live as long as `scratch` is left alone.
+  Result<OpenMessage> open_message(MailboxNumber mailbox, const Entry& entry, std::span<char> scratch,
+                                   std::size_t want);
+  /// Removes messages from the maildrop; durable on success. Ids that are gone already count as done.
+  asio::awaitable<Result<RemoveResult>> remove(const MaildropLock& lock, std::vector<MessageId> ids);
+
+  // ---- directory
+
+  std::unique_ptr<DirectoryView> directory();
+  asio::awaitable<Result<void>> add_domain(Domain domain);
+  asio::awaitable<Result<void>> lock_domain(std::string name, bool locked);
+  /// `purge`: its mailboxes, aliases and their mail go with it; else `conflict` while it has any.
+  asio::awaitable<Result<void>> remove_domain(std::string name, bool purge);
+  asio::awaitable<Result<MailboxNumber>> add_mailbox(NewMailbox mailbox);
+  asio::awaitable<Result<void>> change_mailbox(std::string address, MailboxChange change);
+  /// Without `purge` the mail stays and the address is not given to anybody else.
+  asio::awaitable<Result<void>> remove_mailbox(std::string address, bool purge);
+  /// Adds the alias or replaces its targets. `conflict` for a loop or a mailbox of that name.
+  asio::awaitable<Result<void>> put_alias(Alias alias);
+  asio::awaitable<Result<void>> remove_alias(std::string address);
+
+  // ---- care
+
+  Result<StoreStat> stat();
+  CommitCounters counters() const;
+  /// Reads the whole store and compares everything with everything. `progress`: records read so far.
+  Result<CheckReport> check(const std::function<void(std::uint64_t)>& progress = {});
+
+  class Impl;
+  explicit Store(std::shared_ptr<Impl> impl);
+
+ private:
+  std::shared_ptr<Impl> impl_;
+};
+
+/// A message on its way in. Octets are appended in stored form: CRLF line ends, dot-stuffed, without the closing dot
+/// line. Dropping a draft leaves nothing behind.
+class Draft {
+ public:
+  Draft(Draft&&) noexcept;
+  Draft& operator=(Draft&&) noexcept;
+  ~Draft();
+  MessageId id() const;
+  std::uint64_t size() const;
+  /// Keeps a copy of the octets in memory; never waits.
+  void append(std::string_view octets);
+  /// True when so much is held in memory that `spill` is due before more is appended.
+  bool wants_spill() const;
+  /// Writes what is held to the message's own segment, off the I/O thread.
+  asio::awaitable<Result<void>> spill();
+
+  class Impl;
+  explicit Draft(std::unique_ptr<Impl> impl);
+
+ private:
+  friend class Store;
+  asio::awaitable<Result<void>> finish_stream(Arrival& arrival);
+  std::unique_ptr<Impl> impl_;
+};
+
+/// The right to read and change one maildrop; held by one session of one process. Gives it back when it goes.
+class MaildropLock {
+ public:
+  MaildropLock(MaildropLock&&) noexcept;
+  MaildropLock& operator=(MaildropLock&&) noexcept;
+  ~MaildropLock();
+  MailboxNumber mailbox() const;
+
+  class Impl;
+  explicit MaildropLock(std::unique_ptr<Impl> impl);
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+/// A message being read: the owner's own lines, then `stored_octets` as they lie on disk (dot-stuffed).
+class OpenMessage {
+ public:
+  std::string front;        ///< Return-Path and Delivered-To lines of this owner, with CRLF
+  std::string_view prefix;  ///< the first stored octets, in the scratch given to open_message
+  std::uint64_t stored_octets = 0;
+  bool stuffed = false;
+  Envelope envelope() const;  ///< decoded anew from the scratch; empty if it is damaged
+
+  /// Where the stored octets lie, for sendfile: descriptor and offset of the first. Valid while this object lives.
+  int descriptor() const;
+  std::uint64_t file_offset() const;
+  /// Reads stored octets from `offset`; blocks on the disk if they are not cached.
+  Result<std::size_t> read(std::uint64_t offset, std::span<char> out) const;
+
+  class Source;
+  std::shared_ptr<const Source> source;  ///< keeps the segment's descriptor open
+  std::uint64_t body_at = 0;             ///< offset of the body in the segment
+  std::string_view head;                 ///< encoded envelope, in the scratch
+};
+
+}  // namespace mailstore

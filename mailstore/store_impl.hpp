@@ -1,0 +1,54 @@
+#pragma once
+
+#include <asio/thread_pool.hpp>
+#include <memory>
+
+#include "mailstore/committer.hpp"
+#include "mailstore/core.hpp"
+#include "mailstore/store.hpp"
+
+namespace mailstore {
+
+class Store::Impl : public std::enable_shared_from_this<Store::Impl> {
+ public:
+  Impl(Options options, const Identity& identity) : core(std::move(options), identity) {}
+  Core core;
+  asio::thread_pool spills{2};  ///< writes of streamed messages; they may wait for the disk
+  std::unique_ptr<Committer> committer;
+
+  /// Hands `work` to the commit thread; resumes the caller when it is durable.
+  asio::awaitable<Result<void>> commit(std::size_t rows, std::move_only_function<Result<void>(Change&)> apply);
+};
+
+/// The segment of one long message while it comes in.
+class StreamSegment {
+ public:
+  /// Makes the file; blocks. The row comes with the message.
+  StreamSegment(Core& core, std::uint64_t number);
+  void write(std::string_view octets);
+  /// Record and footer behind the octets, all synced; blocks.
+  StreamedBody finish(const RecordHeader& header, std::string_view envelope);
+  std::uint64_t number() const { return writer_.number(); }
+
+ private:
+  Core& core_;
+  SegmentWriter writer_;
+};
+
+class Draft::Impl {
+ public:
+  Impl(std::shared_ptr<Store::Impl> from, MessageId given) : store(std::move(from)), id(given) {}
+  ~Impl();
+  std::shared_ptr<Store::Impl> store;
+  MessageId id;
+  std::string buffer;
+  std::uint64_t size = 0;
+  std::uint64_t held = 0;  ///< octets of this draft that count towards the process's budget
+  std::unique_ptr<StreamSegment> stream;
+  bool stream_failed = false;
+  bool accepted = false;
+  /// XXH3 over what is streamed; a short message is summed in one go.
+  std::unique_ptr<void, void (*)(void*)> checksum{nullptr, [](void*) {}};
+};
+
+}  // namespace mailstore

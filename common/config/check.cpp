@@ -1,0 +1,124 @@
+#include "common/config/check.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "common/config/values.hpp"
+#include "common/escape.hpp"
+
+namespace common::config {
+namespace {
+
+class Check {
+ public:
+  Check(const ReadServer& read, std::vector<Mistake>& mistakes)
+      : server_(read.server), places_(read.places), mistakes_(mistakes) {}
+
+  void certificate();
+  void authentication();
+  void timeouts();
+
+ private:
+  void tell(std::uint32_t line, std::string_view key, std::string what, std::string remedy) {
+    mistakes_.push_back({server_.file, line, std::string{key}, std::move(what), std::move(remedy)});
+  }
+  void warn(std::string_view key, std::string what, std::string remedy) {
+    mistakes_.push_back({server_.file, places_.line(key), std::string{key}, std::move(what), std::move(remedy), true});
+  }
+
+  const Server& server_;
+  const Places& places_;
+  std::vector<Mistake>& mistakes_;
+};
+
+void Check::certificate() {
+  const Tls& tls = server_.tls;
+  if (!places_.sound("tls.certificate") || !places_.sound("tls.key")) return;
+  if (!tls.certificate.empty() && tls.key.empty()) {
+    tell(places_.line("tls.certificate"), "tls.certificate", "has no key",
+         "write the path of its private key as tls.key");
+  }
+  if (!tls.certificate.empty()) return;
+  if (!tls.key.empty()) {
+    tell(places_.line("tls.key"), "tls.key", "has no certificate",
+         "write the path of its certificate as tls.certificate");
+    return;
+  }
+  constexpr std::string_view remedy = "write tls.certificate and tls.key";
+  for (std::size_t i = 0; i < server_.listen.size(); ++i) {
+    if (!server_.listen[i].tls) continue;
+    tell(places_.listen[i], "listen", "\"" + escape(server_.listen[i].text, 80) + "\" needs a certificate",
+         std::string{remedy} + ", or leave out \",tls\"");
+  }
+  if (tls.required) {
+    tell(places_.line("tls.required"), "tls.required", "needs a certificate", std::string{remedy} + ", or false here");
+  }
+  if (!tls.sni.empty()) {
+    tell(places_.line("tls.sni"), "tls.sni", "needs a certificate for clients that name no server",
+         std::string{remedy});
+  }
+}
+
+void Check::authentication() {
+  const bool submission = server_.kind == Kind::smtp && server_.role == Role::submission;
+  if (submission && server_.auth.mechanisms.empty() && places_.sound("auth.mechanisms") && places_.sound("role")) {
+    const bool given = places_.line("auth.mechanisms") != 0;
+    tell(places_.line(given ? "auth.mechanisms" : "role"), "auth.mechanisms",
+         "is empty, so nobody could use a server of role submission",
+         R"(write at least one, as ["SCRAM-SHA-256", "PLAIN"])");
+  }
+  if (server_.auth.require_tls || server_.kind == Kind::lmtp) return;
+  const auto open =
+      std::ranges::find_if(server_.listen, [](const Listen& listen) { return !listen.tls && !is_loopback(listen); });
+  if (open == server_.listen.end()) return;
+  warn("auth.require_tls",
+       fmt::format("passwords may cross the network in the clear at \"{}\"", escape(open->text, 80)),
+       "write true, or listen on loopback addresses alone");
+}
+
+void Check::timeouts() {
+  // RFC 1939 3: a pop3 server's inactivity timer is at least ten minutes.
+  const Duration idle = server_.connections.idle_timeout;
+  if (server_.kind != Kind::pop3 || idle == Duration{} || idle >= std::chrono::minutes{10}) return;
+  warn("connections.idle_timeout", fmt::format("\"{}\" is less than RFC 1939 asks of a pop3 server", format_time(idle)),
+       R"(write "10m" or more)");
+}
+
+}  // namespace
+
+void check_server(const ReadServer& read, std::vector<Mistake>& mistakes) {
+  // What else the file says has no meaning while this is unknown.
+  if (!read.places.sound("kind")) return;
+  Check check{read, mistakes};
+  check.certificate();
+  check.authentication();
+  check.timeouts();
+}
+
+void check_addresses(const std::vector<ReadServer>& servers, std::vector<Mistake>& mistakes) {
+  struct Place {
+    const ReadServer* read;
+    const Listen* listen;
+    std::uint32_t line;
+  };
+  std::vector<Place> taken;
+  for (const ReadServer& read : servers) {
+    for (std::size_t i = 0; i < read.server.listen.size(); ++i) {
+      const Place place{&read, &read.server.listen[i], read.places.listen[i]};
+      const auto other =
+          std::ranges::find_if(taken, [&](const Place& each) { return overlap(*each.listen, *place.listen); });
+      if (other != taken.end()) {
+        mistakes.push_back(
+            {read.server.file, place.line, "listen",
+             fmt::format("\"{}\" is taken already by \"{}\" in {}:{}", escape(place.listen->text, 80),
+                         escape(other->listen->text, 80), escape(other->read->server.file.native()), other->line),
+             "give each an address or a port of its own"});
+      }
+      taken.push_back(place);
+    }
+  }
+}
+
+}  // namespace common::config

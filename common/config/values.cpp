@@ -1,0 +1,381 @@
+#include "common/config/values.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+#include <optional>
+#include <utility>
+
+#include "common/address.hpp"
+#include "common/escape.hpp"
+
+namespace common::config {
+namespace {
+
+constexpr std::string_view size_remedy = R"(write octets or a number with KB, MB or GB, as "50MB")";
+constexpr std::string_view time_remedy = R"(write a number with s, m, h or d, as "5m")";
+constexpr std::size_t text_limit = 1024;
+
+std::string in_quotes(std::string_view text) {
+  return "\"" + escape(text, 80) + "\"";
+}
+
+template <typename T, typename V>
+bool contains(const std::vector<T>& all, const V& one) {
+  return std::ranges::find(all, one) != all.end();
+}
+
+std::string join(const std::vector<std::string_view>& names) {
+  std::string text;
+  for (const auto name : names) text += (text.empty() ? "" : ", ") + std::string{name};
+  return text;
+}
+
+/// Reads the values of one key and gathers what is wrong with them.
+class Reader {
+ public:
+  explicit Reader(const Key& key) : key_(key) {}
+  void read(const Node& node, const Slot& slot);
+  std::vector<Wrong> take_wrongs() { return std::move(wrongs_); }
+
+ private:
+  void wrong(const Node& node, std::string what, std::string_view remedy) {
+    wrongs_.push_back({node.line, std::move(what), std::string{remedy}});
+  }
+  void wrong_type(const Node& node, std::string_view remedy) {
+    wrong(node, fmt::format("{} stands where it takes {}", kind_of(node), wanted()), remedy);
+  }
+  std::string_view wanted() const;
+
+  template <typename T>
+  static void put(const Slot& slot, T value) {
+    if (auto* const* place = std::get_if<T*>(&slot)) **place = std::move(value);
+  }
+  /// The node as `T`, null after telling that it is none.
+  template <typename T>
+  const T* as(const Node& node, std::string_view remedy) {
+    const T* value = std::get_if<T>(&node.value);
+    if (value == nullptr) wrong_type(node, remedy);
+    return value;
+  }
+  bool in_range(const Node& node, std::int64_t value, std::string (*format)(std::int64_t));
+  /// Text without control characters, null after telling what is wrong.
+  const std::string* text(const Node& node);
+  std::optional<std::string> domain(const Node& node);
+  std::optional<std::string> path(const Node& node);
+  std::optional<std::size_t> choice(const Node& node);
+  std::optional<Duration> time(const Node& node);
+  std::vector<std::string> texts(const Node& node);
+  void read_size(const Node& node, const Slot& slot);
+  void read_choice(const Node& node, const Slot& slot);
+  void read_choices(const Node& node, const Slot& slot);
+  void read_times(const Node& node, const Slot& slot);
+  void read_hosts(const Node& node, const Slot& slot);
+  void read_sni(const Node& node, const Slot& slot);
+  void read_listen(const Node& node, const Slot& slot);
+
+  const Key& key_;
+  std::vector<Wrong> wrongs_;
+};
+
+std::string_view Reader::wanted() const {
+  switch (key_.type) {
+    case Type::boolean:
+      return "true or false";
+    case Type::count:
+      return "a whole number";
+    case Type::size:
+      return "a size";
+    case Type::time:
+      return "a time";
+    case Type::text:
+    case Type::domain:
+    case Type::path:
+    case Type::choice:
+      return "a text";
+    case Type::choices:
+    case Type::texts:
+    case Type::listen:
+      return "a list of texts";
+    case Type::times:
+      return "a list of times";
+    case Type::hosts:
+      return "a table of lists";
+    case Type::sni:
+      return "a list of tables";
+  }
+  return "";
+}
+
+bool Reader::in_range(const Node& node, std::int64_t value, std::string (*format)(std::int64_t)) {
+  if (value == 0 && key_.zero_is_none) return true;
+  if (value >= key_.least && value <= key_.most) return true;
+  const bool bounded = key_.most != std::numeric_limits<std::int64_t>::max();
+  wrong(node, format(value) + " is out of range",
+        (key_.zero_is_none ? "write 0 for none, or " : "write ") + format(key_.least) +
+            (bounded ? " to " + format(key_.most) : " or more"));
+  return false;
+}
+
+const std::string* Reader::text(const Node& node) {
+  const auto* value = as<std::string>(node, "write it in double quotes");
+  if (value == nullptr) return nullptr;
+  const bool controls =
+      std::ranges::any_of(*value, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; });
+  if (controls) {
+    wrong(node, in_quotes(*value) + " holds a control character", "leave it out");
+  } else if (value->size() > text_limit) {
+    wrong(node, in_quotes(*value) + " is too long", fmt::format("write at most {} octets", text_limit));
+  } else if (value->empty() && !key_.may_be_empty) {
+    wrong(node, "is empty", "write a value, or leave the key out");
+  } else {
+    return value;
+  }
+  return nullptr;
+}
+
+std::optional<std::string> Reader::domain(const Node& node) {
+  const auto* value = text(node);
+  if (value == nullptr) return std::nullopt;
+  if (value->empty()) return "";
+  auto name = canonical_domain(*value);
+  if (name) return std::move(*name);
+  wrong(node, in_quotes(*value) + ": " + name.error(), R"(write a domain name, as "mail.example.org")");
+  return std::nullopt;
+}
+
+std::optional<std::string> Reader::path(const Node& node) {
+  const auto* value = text(node);
+  if (value == nullptr) return std::nullopt;
+  const bool named = contains(key_.choices, std::string_view{*value});
+  if (value->empty() || value->starts_with('/') || named) return *value;
+  const std::string others = key_.choices.empty() ? "" : join(key_.choices) + ", or ";
+  wrong(node, in_quotes(*value) + " is a relative path", "write " + others + "the whole path, beginning with /");
+  return std::nullopt;
+}
+
+std::optional<std::size_t> Reader::choice(const Node& node) {
+  const auto* value = as<std::string>(node, "write one of " + join(key_.choices) + " in double quotes");
+  if (value == nullptr) return std::nullopt;
+  std::vector<std::string_view> working;
+  std::ranges::copy_if(key_.choices, std::back_inserter(working),
+                       [this](std::string_view name) { return !contains(key_.later, name); });
+  const auto found = std::ranges::find(key_.choices, std::string_view{*value});
+  if (found == key_.choices.end()) {
+    wrong(node, in_quotes(*value) + " is not known here", "write one of " + join(working));
+  } else if (contains(key_.later, *found)) {
+    wrong(node, in_quotes(*value) + " is not supported yet", "write one of " + join(working));
+  } else {
+    return static_cast<std::size_t>(found - key_.choices.begin());
+  }
+  return std::nullopt;
+}
+
+std::optional<Duration> Reader::time(const Node& node) {
+  const auto* number = std::get_if<std::int64_t>(&node.value);
+  if (number != nullptr && *number != 0) {
+    wrong(node, fmt::format("{} has no unit", *number), time_remedy);
+    return std::nullopt;
+  }
+  Duration value{};
+  if (number == nullptr) {
+    const auto* written = as<std::string>(node, time_remedy);
+    if (written == nullptr) return std::nullopt;
+    const auto parsed = parse_time(*written);
+    if (!parsed) {
+      wrong(node, in_quotes(*written) + " " + parsed.error(), time_remedy);
+      return std::nullopt;
+    }
+    value = *parsed;
+  }
+  const auto format = [](std::int64_t ms) { return "\"" + format_time(Duration{ms}) + "\""; };
+  if (!in_range(node, value.count(), format)) return std::nullopt;
+  return value;
+}
+
+void Reader::read_size(const Node& node, const Slot& slot) {
+  std::int64_t value = 0;
+  if (const auto* number = std::get_if<std::int64_t>(&node.value)) {
+    value = *number;
+  } else {
+    const auto* written = as<std::string>(node, size_remedy);
+    if (written == nullptr) return;
+    const auto parsed = parse_size(*written);
+    if (!parsed) return wrong(node, in_quotes(*written) + " " + parsed.error(), size_remedy);
+    value = static_cast<std::int64_t>(*parsed);
+  }
+  const auto format = [](std::int64_t octets) {
+    return octets < 0 ? std::to_string(octets) : "\"" + format_size(static_cast<Octets>(octets)) + "\"";
+  };
+  if (in_range(node, value, format)) put(slot, static_cast<Octets>(value));
+}
+
+void Reader::read_choice(const Node& node, const Slot& slot) {
+  const auto index = choice(node);
+  if (!index) return;
+  put(slot, std::string{key_.choices[*index]});
+  put(slot, static_cast<LogLevel>(*index));
+  put(slot, static_cast<Kind>(*index));
+  put(slot, static_cast<Role>(*index));
+}
+
+void Reader::read_choices(const Node& node, const Slot& slot) {
+  const auto* list = as<List>(node, "write a list of " + join(key_.choices));
+  if (list == nullptr) return;
+  std::vector<std::string> chosen;
+  for (const Node& item : *list) {
+    const auto index = choice(item);
+    if (!index) continue;
+    std::string name{key_.choices[*index]};
+    if (contains(chosen, name)) {
+      wrong(item, in_quotes(name) + " is listed twice", "write it once");
+    } else {
+      chosen.push_back(std::move(name));
+    }
+  }
+  put(slot, std::move(chosen));
+}
+
+std::vector<std::string> Reader::texts(const Node& node) {
+  std::vector<std::string> found;
+  const auto* list = as<List>(node, R"(write a list, as ["one", "two"])");
+  if (list == nullptr) return found;
+  for (const Node& item : *list) {
+    if (const auto* value = text(item)) found.push_back(*value);
+  }
+  return found;
+}
+
+void Reader::read_times(const Node& node, const Slot& slot) {
+  const auto* list = as<List>(node, R"(write a list, as ["15m", "4h"])");
+  if (list == nullptr) return;
+  if (list->empty() && !key_.may_be_empty) return wrong(node, "is empty", R"(write a list, as ["15m", "4h"])");
+  std::vector<Duration> found;
+  for (const Node& item : *list) {
+    if (const auto value = time(item)) found.push_back(*value);
+  }
+  put(slot, std::move(found));
+}
+
+void Reader::read_hosts(const Node& node, const Slot& slot) {
+  const auto* table = as<Table>(node, R"(write a table, as { "name" = ["address"] })");
+  if (table == nullptr) return;
+  Hosts hosts;
+  for (const Member& member : *table) hosts.emplace(member.name, texts(member.node));
+  put(slot, std::move(hosts));
+}
+
+void Reader::read_sni(const Node& node, const Slot& slot) {
+  constexpr std::string_view usage = "write [[tls.sni]] with name, certificate and key";
+  const auto* list = as<List>(node, usage);
+  if (list == nullptr) return;
+  std::vector<Sni> found;
+  for (const Node& item : *list) {
+    const auto* table = as<Table>(item, usage);
+    if (table == nullptr) continue;
+    Sni sni;
+    const std::size_t before = wrongs_.size();
+    for (const Member& member : *table) {
+      if (member.name == "name") {
+        sni.name = domain(member.node).value_or("");
+      } else if (member.name == "certificate") {
+        sni.certificate = path(member.node).value_or("");
+      } else if (member.name == "key") {
+        sni.key = path(member.node).value_or("");
+      } else {
+        wrong(member.node, in_quotes(member.name) + " is not known in tls.sni", usage);
+      }
+    }
+    if (wrongs_.size() == before && (sni.name.empty() || sni.certificate.empty() || sni.key.empty())) {
+      wrong(item, "a table lacks name, certificate or key", usage);
+    } else if (std::ranges::count(found, sni.name, &Sni::name) != 0) {
+      wrong(item, in_quotes(sni.name) + " is listed twice", "write one certificate for each name");
+    } else {
+      found.push_back(std::move(sni));
+    }
+  }
+  put(slot, std::move(found));
+}
+
+void Reader::read_listen(const Node& node, const Slot& slot) {
+  constexpr std::string_view usage = R"(write a list, as ["0.0.0.0:25", "[::]:25"])";
+  const auto* list = as<List>(node, usage);
+  if (list == nullptr) return;
+  if (list->empty()) return wrong(node, "is empty", usage);
+  std::vector<Listen> found;
+  for (const Node& item : *list) {
+    const auto* value = text(item);
+    if (value == nullptr) continue;
+    auto listen = parse_listen(*value);
+    if (listen) {
+      found.push_back(std::move(*listen));
+    } else {
+      wrong(item, std::move(listen.error().what), listen.error().remedy);
+    }
+  }
+  put(slot, std::move(found));
+}
+
+void Reader::read(const Node& node, const Slot& slot) {
+  switch (key_.type) {
+    case Type::boolean:
+      if (const auto* value = as<bool>(node, "write true or false, without quotes")) put(slot, *value);
+      break;
+    case Type::count: {
+      const auto* value = as<std::int64_t>(node, "write a number, without quotes");
+      const auto format = [](std::int64_t number) { return std::to_string(number); };
+      if (value != nullptr && in_range(node, *value, format)) put(slot, *value);
+      break;
+    }
+    case Type::size:
+      read_size(node, slot);
+      break;
+    case Type::time:
+      if (const auto value = time(node)) put(slot, *value);
+      break;
+    case Type::text:
+      if (const auto* value = text(node)) put(slot, *value);
+      break;
+    case Type::domain:
+      if (auto value = domain(node)) put(slot, std::move(*value));
+      break;
+    case Type::path:
+      if (const auto value = path(node)) {
+        put(slot, *value);
+        put(slot, std::filesystem::path{*value});
+      }
+      break;
+    case Type::choice:
+      read_choice(node, slot);
+      break;
+    case Type::choices:
+      read_choices(node, slot);
+      break;
+    case Type::texts:
+      put(slot, texts(node));
+      break;
+    case Type::times:
+      read_times(node, slot);
+      break;
+    case Type::hosts:
+      read_hosts(node, slot);
+      break;
+    case Type::sni:
+      read_sni(node, slot);
+      break;
+    case Type::listen:
+      read_listen(node, slot);
+      break;
+  }
+}
+
+}  // namespace
+
+std::vector<Wrong> read_value(const Key& key, const Node& node, const Slot& slot) {
+  Reader reader{key};
+  reader.read(node, slot);
+  return reader.take_wrongs();
+}
+
+}  // namespace common::config

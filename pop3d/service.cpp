@@ -1,0 +1,130 @@
+#include "pop3d/service.hpp"
+
+#include <algorithm>
+#include <iterator>
+#include <thread>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "common/log.hpp"
+#include "pop3d/protocol/reply.hpp"
+#include "pop3d/session/session.hpp"
+
+namespace pop3d {
+
+namespace config = common::config;
+namespace net = common::net;
+
+namespace {
+
+// Some 40 octets each: 2.5 MB for everybody who reads mail on a large site in an hour.
+constexpr std::size_t remembered_passwords = 65536;
+
+std::vector<config::Server> pop3_servers(const config::Config& config) {
+  std::vector<config::Server> servers;
+  std::ranges::copy_if(config.servers, std::back_inserter(servers),
+                       [](const config::Server& server) { return server.kind == config::Kind::pop3; });
+  return servers;
+}
+
+constexpr std::string_view no_server = "no file in servers/ says kind = \"pop3\": add one, or do not start pop3d";
+
+}  // namespace
+
+Service::Service() = default;
+Service::~Service() = default;
+
+std::expected<Service::AllSettings, std::string> Service::make_settings(const std::vector<config::Server>& servers) {
+  AllSettings all;
+  for (const auto& server : servers) {
+    auto tls = net::TlsContext::load(server.tls);
+    if (!tls) return std::unexpected(std::move(tls.error()));
+    Settings settings;
+    settings.server = server.id;
+    settings.rules =
+        Rules{server.hostname,     server.auth.mechanisms, server.auth.require_tls,
+              server.tls.required, *tls != nullptr,        static_cast<std::uint64_t>(server.connections.errors)};
+    settings.default_domain = server.default_domain;
+    settings.tls = std::move(*tls);
+    settings.login_timeout = server.connections.login_timeout;
+    settings.idle_timeout = server.connections.idle_timeout;
+    all.emplace(server.id, std::make_shared<const Settings>(std::move(settings)));
+  }
+  return all;
+}
+
+std::expected<void, std::string> Service::prepare(const config::Config& config) {
+  const auto servers = pop3_servers(config);
+  if (servers.empty()) return std::unexpected(std::string{no_server});
+  auto settings = make_settings(servers);
+  if (!settings) return std::unexpected(std::move(settings.error()));
+  settings_.set(std::make_shared<const AllSettings>(std::move(*settings)));
+
+  options_.path = config.suite.store.path;
+  options_.map_size = config.suite.store.map_size;
+  options_.reserve = config.suite.store.reserve;
+  options_.warn = [](std::string_view what) { common::log::warning("store", {{"what", what}}); };
+  threads_ = static_cast<std::size_t>(config.suite.run.threads);
+
+  net::Serve serve = [this](net::Worker& worker, net::Stream stream, net::Door door) {
+    return this->serve(worker, std::move(stream), std::move(door));
+  };
+  net::Refuse refuse = [](const config::Server&) {
+    std::string text;
+    append_reply(text, Cause::too_many_connections);
+    return text;
+  };
+  server_ = std::make_unique<net::Server>(threads_, common::system_clock_source(), std::move(serve), std::move(refuse));
+  return server_->listen(servers);
+}
+
+std::expected<void, std::string> Service::start() {
+  auto opened = mailstore::Store::open(options_);
+  if (!opened) return std::unexpected(std::move(opened.error().detail));
+  store_ = std::move(*opened);
+  const std::size_t cores = std::max(1U, std::thread::hardware_concurrency());
+  verifier_ = std::make_unique<common::auth::Verifier>(threads_ == 0 ? cores : threads_, remembered_passwords);
+  server_->start();
+  return {};
+}
+
+asio::awaitable<void> Service::serve(net::Worker& worker, net::Stream stream, net::Door door) {
+  const auto all = settings_.get();
+  const auto found = all->find(door.config->id);
+  // A server that a reload took away between accept and here.
+  if (found == all->end()) co_return;
+  Session session{worker, std::move(stream), found->second, PostOffice{*store_, *verifier_}};
+  co_await session.run(door.tls);
+}
+
+std::expected<std::vector<std::string>, std::string> Service::reload(const config::Config& config) {
+  const auto servers = pop3_servers(config);
+  if (servers.empty()) return std::unexpected(std::string{no_server});
+  auto settings = make_settings(servers);
+  if (!settings) return std::unexpected(std::move(settings.error()));
+  // Settings first: a new listener's first connection must find them.
+  const auto before = settings_.get();
+  settings_.set(std::make_shared<const AllSettings>(std::move(*settings)));
+  if (auto reloaded = server_->reload(servers); !reloaded) {
+    settings_.set(before);
+    return std::unexpected(std::move(reloaded.error()));
+  }
+  return std::vector<std::string>{};
+}
+
+void Service::stop(std::chrono::milliseconds grace) {
+  server_->stop(grace);
+  // What still waits for a password or a commit hears of it before the threads' contexts go.
+  verifier_.reset();
+  store_.reset();
+}
+
+void Service::add_status(nlohmann::json& status) {
+  for (const auto& [id, settings] : *settings_.get()) {
+    const auto counters = server_->counters(id);
+    status["servers"][id] = {{"open", counters.open}, {"total", counters.total}, {"refused", counters.refused}};
+  }
+}
+
+}  // namespace pop3d

@@ -1,0 +1,252 @@
+#include "pop3d/session/session.hpp"
+
+#include <system_error>
+#include <utility>
+
+#include <asio/error.hpp>
+#include <asio/post.hpp>
+#include <asio/use_awaitable.hpp>
+
+#include "common/log.hpp"
+#include "pop3d/protocol/reply.hpp"
+#include "pop3d/session/output.hpp"
+
+namespace pop3d {
+
+namespace log = common::log;
+using common::net::End;
+
+namespace {
+
+// A peer that sends so much without a line end is not going to.
+constexpr std::uint64_t line_patience = 256 * 1024;
+
+}  // namespace
+
+Session::Session(common::net::Worker& worker, common::net::Stream stream, std::shared_ptr<const Settings> settings,
+                 PostOffice office)
+    : worker_{worker},
+      stream_{std::move(stream)},
+      settings_{std::move(settings)},
+      office_{office},
+      conversation_{settings_->rules, false},
+      login_until_{worker.clock().steady() + settings_->login_timeout} {
+  stream_.set_timeout(settings_->login_timeout);
+}
+
+Session::~Session() {
+  return_output(std::move(out_));
+}
+
+asio::awaitable<void> Session::run(bool tls_first) {
+  try {
+    co_await converse(tls_first);
+  } catch (const std::system_error& error) {
+    // The connection is over, whatever we wanted to say; what was marked stays (RFC 1939 6).
+    end(error.code() == asio::error::timed_out ? "timeout" : "lost");
+  }
+  close_maildrop();
+  end("closed");
+  stream_.close();
+}
+
+asio::awaitable<void> Session::converse(bool tls_first) {
+  if (tls_first) {
+    const bool secured = co_await accept_tls();
+    if (!secured) co_return;
+  }
+  out_ = borrow_output();
+  conversation_.greet(out_);
+  while (open_) {
+    switch (advance()) {
+      case Due::input: {
+        co_await flush();
+        const bool more = co_await read_more();
+        if (!more) co_return;
+        break;
+      }
+      case Due::output:
+        keep_input();
+        co_await flush();
+        break;
+      case Due::file:
+        keep_input();
+        co_await send_file();
+        break;
+      case Due::turn:
+        keep_input();
+        co_await asio::post(worker_.context(), asio::use_awaitable);
+        break;
+      case Due::step:
+        keep_input();
+        co_await perform();
+        break;
+    }
+  }
+  // Before the farewell goes: whoever hears it may log in again at once.
+  close_maildrop();
+  co_await flush();
+}
+
+/// Reads what the peer says next; false: nothing more comes. The buffer for output goes back while it waits.
+asio::awaitable<bool> Session::read_more() {
+  if (lines_.unfinished() > line_patience) {
+    append_reply(out_, Cause::line_too_long);
+    end("noise");
+    co_await flush();
+    co_return false;
+  }
+  return_output(std::exchange(out_, {}));
+  if (rest_.capacity() > 64) rest_ = std::string{};
+  stream_.set_idle(true);
+  const auto octets = co_await stream_.read();
+  stream_.set_idle(false);
+  out_ = borrow_output();
+  if (octets &&
+      (conversation_.logged_in() || settings_->login_timeout.count() == 0 || worker_.clock().steady() < login_until_)) {
+    input_ = *octets;
+    in_rest_ = false;
+    co_return true;
+  }
+  const auto why = octets ? End::timeout : octets.error();
+  // RFC 1939 3: a session that waited too long is closed without a word, and without removing anything.
+  if (why == End::shutdown) {
+    conversation_.on_shutdown(out_);
+    end("shutdown");
+    co_await flush();
+  }
+  end(why == End::timeout ? "timeout" : "lost");
+  co_return false;
+}
+
+asio::awaitable<void> Session::flush() {
+  if (out_.empty()) co_return;
+  co_await stream_.write(out_);
+  out_.clear();
+}
+
+asio::awaitable<void> Session::send_file() {
+  const auto message = std::move(*file_);
+  file_.reset();
+  out_ += message.front;
+  co_await stream_.write_file(out_, message.descriptor(), message.file_offset(), message.stored_octets, ".\r\n");
+  out_.clear();
+}
+
+/// What was read and not yet taken lies in the worker's buffer, which others use while this session waits.
+void Session::keep_input() {
+  if (input_.empty() || in_rest_) return;
+  rest_ = input_;
+  input_ = rest_;
+  in_rest_ = true;
+}
+
+/// Takes lines and does what needs no waiting, until something does.
+Session::Due Session::advance() {
+  for (;;) {
+    if (!std::holds_alternative<Proceed>(step_)) {
+      const auto due = perform_now();
+      if (due) return *due;
+      continue;
+    }
+    if (out_.size() >= output_due) return Due::output;
+    const auto line = lines_.take(input_);
+    if (!line) return Due::input;
+    step_ = conversation_.on_line(*line, out_);
+  }
+}
+
+/// The steps that wait.
+asio::awaitable<void> Session::perform() {
+  if (std::holds_alternative<CheckPassword>(step_)) {
+    co_await check_password();
+  } else if (std::holds_alternative<RemoveMarked>(step_)) {
+    co_await remove_marked();
+  } else if (std::holds_alternative<StartTls>(step_)) {
+    co_await start_tls();
+  } else if (const auto* close = std::get_if<Close>(&step_)) {
+    open_ = false;
+    close_maildrop();
+    end(close->why);
+  }
+}
+
+asio::awaitable<void> Session::check_password() {
+  const auto step = std::get<CheckPassword>(std::exchange(step_, Proceed{}));
+  std::optional<Account> account;
+  bool trouble = false;
+  {
+    const auto directory = office_.store.directory();
+    auto found = find_account(*directory, step.name, settings_->default_domain);
+    trouble = !found;
+    if (found) account = std::move(*found);
+    if (trouble) log_trouble("pop3.directory", found.error());
+  }
+  if (trouble) {
+    answer_login(Login::store_trouble, step.name, step.mechanism);
+    co_return;
+  }
+  // A name that nobody has costs the time of one that somebody has.
+  const common::auth::StoredKeys nobody;
+  const std::uint64_t number = account ? static_cast<std::uint64_t>(account->mailbox) : 0;
+  const auto& keys = account ? account->keys : nobody;
+  // Replies that wait in `out_` are for commands before this one; they go with its answer.
+  const auto verdict = co_await office_.verifier.verify(number, keys, step.password);
+  if (verdict == common::auth::Verdict::right && account) {
+    open_maildrop(*account, step.mechanism);
+  } else {
+    const bool busy = verdict == common::auth::Verdict::busy;
+    answer_login(busy ? Login::overloaded : Login::wrong, step.name, step.mechanism);
+  }
+}
+
+asio::awaitable<void> Session::remove_marked() {
+  auto ids = conversation_.take_marked();
+  auto told = ids;
+  const auto removed = co_await maildrop_->remove(std::move(ids));
+  if (removed) {
+    removed_ = told.size();
+    // One line names up to 32 of them: the log says what became of each message.
+    for (std::size_t i = 0; i < told.size(); i += 32) {
+      std::string names;
+      for (std::size_t j = i; j < std::min(i + 32, told.size()); ++j) {
+        if (!names.empty()) names += ' ';
+        names += mailstore::format_id(told[j]);
+      }
+      log::info("pop3.deleted", {{"mailbox", address_}, {"ids", names}});
+    }
+  } else {
+    log_trouble("pop3.delete_failed", removed.error());
+  }
+  step_ = conversation_.on_removed(removed.has_value(), out_);
+}
+
+asio::awaitable<void> Session::start_tls() {
+  step_ = Proceed{};
+  co_await flush();
+  // RFC 2595 4: what came in the clear behind STLS may be anybody's.
+  input_ = {};
+  lines_.reset();
+  const bool secured = co_await accept_tls();
+  open_ = secured;
+  if (!secured) end("tls");
+}
+
+asio::awaitable<bool> Session::accept_tls() {
+  const auto accepted = co_await stream_.accept_tls(*settings_->tls);
+  if (!accepted) {
+    log::info("pop3.tls_failed", {{"server", settings_->server}, {"peer", peer()}, {"why", accepted.error()}});
+    end("tls");
+    co_return false;
+  }
+  common::auth::Channel channel{true, {}, {}};
+  for (const auto& mechanism : settings_->rules.mechanisms) {
+    if (!mechanism.ends_with("-PLUS")) continue;
+    channel.exporter = stream_.channel_binding("tls-exporter");
+    channel.unique = stream_.channel_binding("tls-unique");
+  }
+  conversation_.on_secure(std::move(channel));
+  co_return true;
+}
+
+}  // namespace pop3d

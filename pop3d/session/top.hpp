@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "mailstore/store.hpp"
+
+namespace pop3d {
+
+/// TOP on its way (RFC 1939 7): the owner's lines, the header section and so many lines of the body, read piece by
+/// piece and no further than what is sent.
+class TopReader {
+ public:
+  /// What it asks to have read when the message is opened, and later in one go.
+  static constexpr std::size_t piece = 8 * 1024;
+
+  TopReader(mailstore::OpenMessage message, std::uint64_t header_octets, std::uint64_t lines);
+  /// Appends the next piece, in the end the closing line. True: that was all. The message's prefix is used by the first
+  /// call, which must come before the scratch that it was opened with is used again.
+  mailstore::Result<bool> append(std::string& out, std::span<char> scratch);
+
+ private:
+  /// How much of `octets`, the next of the body, belongs to the lines asked for.
+  std::size_t take_lines(std::string_view octets);
+
+  mailstore::OpenMessage message_;
+  std::uint64_t position_ = 0;
+  std::uint64_t header_left_;
+  std::uint64_t lines_left_;
+  bool after_cr_ = false;
+};
+
+}  // namespace pop3d

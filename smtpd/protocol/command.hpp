@@ -1,0 +1,59 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <expected>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "common/address.hpp"
+
+#include "smtpd/protocol/reply.hpp"
+
+/// The grammar of SMTP commands (RFC 5321 4.1): text to values, one function for each production. Whether a command may come now is
+/// Conversation's to say.
+namespace smtpd {
+
+enum class Verb : std::uint8_t { helo, ehlo, mail, rcpt, data, rset, noop, quit, vrfy, expn, help, starttls, auth, lhlo, bdat, unknown };
+
+/// A command line taken apart: which command, and what stands behind it without white space around it.
+struct CommandLine {
+  Verb verb = Verb::unknown;
+  std::string_view argument;
+};
+/// `line` has its CRLF removed and is within its limit (LineSplitter). Trailing white space is accepted (RFC 5321 4.1.1).
+CommandLine split_command(std::string_view line);
+
+/// Where an argument stopped being one, and what would have been right there.
+struct SyntaxError {
+  Cause cause = Cause::syntax;
+  std::size_t column = 0;
+  std::string expected;  ///< ours, never the peer's words
+};
+
+enum class Body : std::uint8_t { not_given, seven_bit, eight_bit_mime };
+
+struct MailFrom {
+  std::optional<common::Address> sender;  ///< nullopt: the null reverse-path <>
+  std::optional<std::uint64_t> size;      ///< RFC 1870
+  Body body = Body::not_given;            ///< RFC 6152
+};
+struct RcptTo {
+  common::Address recipient;  ///< may be a bare local part
+};
+struct AuthStart {
+  std::string mechanism;                     ///< in upper case
+  std::optional<std::string_view> response;  ///< still base64; "=" stands for an empty one (RFC 4954 4)
+};
+
+/// RFC 5321 4.1.1.2. `MAIL FROM: <a>` with spaces is taken. Unknown parameters, and those of DSN (RFC 3461), which is not offered: 555.
+std::expected<MailFrom, SyntaxError> parse_mail(std::string_view argument);
+/// RFC 5321 4.1.1.3
+std::expected<RcptTo, SyntaxError> parse_rcpt(std::string_view argument);
+/// RFC 4954 4
+std::expected<AuthStart, SyntaxError> parse_auth(std::string_view argument);
+/// RFC 5321 4.1.1.1: a domain name (underscores are let pass) or an address literal.
+bool is_helo_name(std::string_view name);
+
+}  // namespace smtpd

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <string_view>
+
+namespace smtpd {
+
+/// What the trace line tells (RFC 5321 4.4).
+struct Trace {
+  std::string_view helo;      ///< a proper name, or empty
+  std::string_view address;   ///< numeric, or "unix"
+  std::string_view hostname;  ///< ours
+  std::string_view id;
+  std::string_view recipient;  ///< empty: not told (there are several, and they need not know of each other)
+  std::string_view tls_protocol, tls_cipher;  ///< empty in the clear
+  bool extended = false;
+  bool authenticated = false;
+  std::chrono::sys_seconds time;
+};
+
+/// "Received: ...", folded, with its CRLF. Begins no line with a dot, so that it is its own stored form.
+std::string format_received(const Trace& trace);
+/// RFC 5322 3.3, in UTC.
+std::string format_date(std::chrono::sys_seconds time);
+/// "Date: ..." with CRLF.
+std::string format_date_field(std::chrono::sys_seconds time);
+/// "Message-ID: <...>" with CRLF.
+std::string format_message_id_field(std::string_view id, std::string_view hostname);
+
+}  // namespace smtpd

@@ -1,0 +1,214 @@
+#include "smtpd/routing/resolver.hpp"
+
+#include <algorithm>
+#include <optional>
+#include <unordered_set>
+#include <utility>
+
+namespace smtpd::routing {
+namespace {
+
+using mailstore::DirectoryView;
+using mailstore::DomainKind;
+using mailstore::Result;
+
+constexpr std::string_view postmaster = "postmaster";
+
+std::string with_domain(std::string_view local, std::string_view domain) {
+  std::string address{local};
+  address += '@';
+  address += domain;
+  return address;
+}
+
+/// What the directory has under one address.
+struct Found {
+  std::optional<mailstore::Mailbox> mailbox;
+  std::optional<mailstore::Alias> alias;
+  explicit operator bool() const { return mailbox || alias; }
+};
+
+/// The way from one recipient to its mailboxes.
+class Walk {
+ public:
+  Walk(DirectoryView& directory, std::string_view default_domain, Explanation* explanation)
+      : directory_(directory), default_domain_(default_domain), explanation_(explanation) {}
+
+  Result<void> from(const std::string& address) { return visit(address, 0); }
+  const std::vector<Target>& targets() const { return targets_; }
+  Resolution take() {
+    if (worst_ != Outcome::local) return {worst_, {}};
+    if (targets_.empty()) return {gone_, {}};
+    return {Outcome::local, std::move(targets_)};
+  }
+
+ private:
+  void explain(std::string_view address, std::string what) {
+    if (explanation_ != nullptr) explanation_->push_back({std::string{address}, std::move(what)});
+  }
+
+  /// The domain whose directory entries count for `name`; nullopt, with the reason noted: none of ours.
+  Result<std::optional<std::string>> home_of(std::string_view name, const std::string& address) {
+    std::string at{name};
+    // An alias domain of an alias domain is refused by the store; one step more than it allows is looked at.
+    for (int hop = 0; hop < 3; ++hop) {
+      auto domain = directory_.domain(at);
+      if (!domain) return std::unexpected(std::move(domain.error()));
+      if (!*domain) {
+        explain(address, hop == 0 ? at + " is not a domain of ours" : at + ", which it stands for, is not there");
+        note(hop == 0 ? Outcome::not_ours : Outcome::no_domain);
+        return std::nullopt;
+      }
+      if ((*domain)->kind == DomainKind::local) return std::move((*domain)->name);
+      if ((*domain)->kind != DomainKind::alias) {
+        explain(address, at + " is not a domain with mailboxes");
+        note(Outcome::not_ours);
+        return std::nullopt;
+      }
+      explain(address, at + " has the local parts of " + (*domain)->alias_of);
+      at = std::move((*domain)->alias_of);
+    }
+    note(Outcome::no_domain);
+    return std::nullopt;
+  }
+
+  void note(Outcome outcome) {
+    if (outcome == Outcome::not_ours || outcome == Outcome::too_far) {
+      worst_ = outcome;
+    } else {
+      gone_ = outcome;
+    }
+  }
+
+  Result<Found> find(const std::string& address) {
+    Found found;
+    auto mailbox = directory_.mailbox(address);
+    if (!mailbox) return std::unexpected(std::move(mailbox.error()));
+    found.mailbox = std::move(*mailbox);
+    if (found.mailbox) return found;
+    auto alias = directory_.alias(address);
+    if (!alias) return std::unexpected(std::move(alias.error()));
+    found.alias = std::move(*alias);
+    return found;
+  }
+
+  /// Exact, plus form, postmaster.
+  Result<Found> find_in_order(std::string_view local, const std::string& domain) {
+    std::string address = with_domain(local, domain);
+    auto found = find(address);
+    if (!found || *found) return found;
+    const auto plus = local.find('+');
+    if (plus != std::string_view::npos && plus != 0) {
+      const std::string base = with_domain(local.substr(0, plus), domain);
+      found = find(base);
+      if (!found) return found;
+      if (*found) {
+        explain(address, "is the plus form of " + base);
+        return found;
+      }
+      local = local.substr(0, plus);
+    }
+    // RFC 5321 4.5.1: every domain has a postmaster.
+    if (local == postmaster && domain != default_domain_ && !default_domain_.empty()) {
+      const std::string central = with_domain(postmaster, default_domain_);
+      explain(address, "goes to " + central);
+      return find(central);
+    }
+    return found;
+  }
+
+  Result<void> visit(const std::string& address, std::size_t depth) {
+    if (depth > alias_depth_limit || seen_.size() >= address_limit) {
+      explain(address, "is too far away");
+      note(Outcome::too_far);
+      return {};
+    }
+    // A recipient that is no alias needs no memory of where we were.
+    if (depth > 0 && !seen_.insert(address).second) return {};
+    const auto at = address.rfind('@');
+    if (at == std::string::npos) {
+      note(Outcome::unknown);
+      return {};
+    }
+    const std::string_view local = std::string_view{address}.substr(0, at);
+    auto home = home_of(std::string_view{address}.substr(at + 1), address);
+    if (!home) return std::unexpected(std::move(home.error()));
+    if (!*home) return {};
+    auto found = find_in_order(local, **home);
+    if (!found) return std::unexpected(std::move(found.error()));
+    if (found->mailbox) {
+      explain(address, found->mailbox->address == address ? "is a mailbox" : "leads to the mailbox " + found->mailbox->address);
+      add(std::move(*found->mailbox));
+      return {};
+    }
+    if (!found->alias) {
+      explain(address, "is neither mailbox nor alias");
+      note(Outcome::unknown);
+      return {};
+    }
+    for (const auto& target : found->alias->targets) explain(found->alias->address, "is an alias of " + target);
+    for (const auto& target : found->alias->targets) {
+      if (auto visited = visit(target, depth + 1); !visited) return visited;
+    }
+    return {};
+  }
+
+  void add(mailstore::Mailbox mailbox) {
+    const bool there = targets_.size() < 16 ? std::ranges::any_of(targets_, [&](const Target& t) { return t.mailbox == mailbox.number; })
+                                            : !numbers().insert(mailbox.number).second;
+    if (!there) targets_.push_back({mailbox.number, std::move(mailbox.address)});
+  }
+
+  std::unordered_set<mailstore::MailboxNumber>& numbers() {
+    if (numbers_.empty()) {
+      for (const auto& target : targets_) numbers_.insert(target.mailbox);
+    }
+    return numbers_;
+  }
+
+  DirectoryView& directory_;
+  std::string_view default_domain_;
+  Explanation* explanation_;
+  Outcome worst_ = Outcome::local;   ///< what makes the whole recipient wrong
+  Outcome gone_ = Outcome::unknown;  ///< why there is nobody, when there is nobody
+  std::vector<Target> targets_;
+  std::unordered_set<std::string> seen_;
+  std::unordered_set<mailstore::MailboxNumber> numbers_;
+};
+
+}  // namespace
+
+Result<Resolution> resolve(DirectoryView& directory, const common::Address& recipient, std::string_view default_domain, Explanation* explanation) {
+  Walk walk{directory, default_domain, explanation};
+  if (auto walked = walk.from(common::canonical_key(recipient)); !walked) return std::unexpected(std::move(walked.error()));
+  return walk.take();
+}
+
+Result<std::optional<Account>> find_account(DirectoryView& directory, std::string_view name, std::string_view default_domain) {
+  auto address = common::parse_address(name);
+  if (!address) return std::nullopt;
+  if (address->domain.empty()) address->domain = default_domain;
+  auto domain = directory.domain(address->domain);
+  if (!domain) return std::unexpected(std::move(domain.error()));
+  bool domain_locked = false;
+  if (*domain && (*domain)->kind == DomainKind::alias) {
+    domain_locked = (*domain)->locked;
+    address->domain = (*domain)->alias_of;
+    domain = directory.domain(address->domain);
+    if (!domain) return std::unexpected(std::move(domain.error()));
+  }
+  if (!*domain) return std::nullopt;
+  auto mailbox = directory.mailbox(common::canonical_key(*address));
+  if (!mailbox) return std::unexpected(std::move(mailbox.error()));
+  if (!*mailbox) return std::nullopt;
+  const bool locked = domain_locked || (*domain)->locked || (*mailbox)->locked;
+  return Account{std::move(**mailbox), locked};
+}
+
+Result<bool> is_address_of(DirectoryView& directory, const common::Address& sender, mailstore::MailboxNumber mailbox, std::string_view default_domain) {
+  Walk walk{directory, default_domain, nullptr};
+  if (auto walked = walk.from(common::canonical_key(sender)); !walked) return std::unexpected(std::move(walked.error()));
+  return std::ranges::any_of(walk.targets(), [&](const Target& target) { return target.mailbox == mailbox; });
+}
+
+}  // namespace smtpd::routing

@@ -1,0 +1,120 @@
+#include "smtpd/server.hpp"
+
+#include <nlohmann/json.hpp>
+#include <thread>
+#include <utility>
+
+#include "common/log.hpp"
+
+namespace smtpd {
+namespace {
+
+/// Verified passwords kept in memory as keyed digests.
+constexpr std::size_t remembered_passwords = 10'000;
+
+std::vector<common::config::Server> smtp_servers(const common::config::Config& config) {
+  std::vector<common::config::Server> servers;
+  for (const auto& server : config.servers) {
+    if (server.kind == common::config::Kind::smtp) servers.push_back(server);
+  }
+  return servers;
+}
+
+std::string too_many_connections(const common::config::Server& server) {
+  std::string line;
+  append_reply(line, {Cause::too_many_connections, server.hostname});
+  return line;
+}
+
+}  // namespace
+
+std::expected<SmtpService::VirtualServers, std::string> SmtpService::make_servers(const std::vector<common::config::Server>& servers) {
+  VirtualServers made;
+  for (const auto& server : servers) {
+    auto tls = common::net::TlsContext::load(server.tls);
+    if (!tls) return std::unexpected(std::move(tls.error()));
+    auto virtual_server = std::make_shared<VirtualServer>();
+    virtual_server->terms = make_terms(server);
+    virtual_server->tls = std::move(*tls);
+    virtual_server->idle_timeout = server.connections.idle_timeout;
+    made.emplace(server.id, std::move(virtual_server));
+  }
+  return made;
+}
+
+std::expected<void, std::string> SmtpService::prepare(const common::config::Config& config) {
+  const auto servers = smtp_servers(config);
+  if (servers.empty()) {
+    return std::unexpected("no server of kind \"smtp\" is configured; add a file to " + (config.file.parent_path() / "servers").string());
+  }
+  auto made = make_servers(servers);
+  if (!made) return std::unexpected(std::move(made.error()));
+  servers_.set(std::make_shared<const VirtualServers>(std::move(*made)));
+
+  store_options_.path = config.suite.store.path;
+  store_options_.map_size = config.suite.store.map_size;
+  store_options_.reserve = config.suite.store.reserve;
+  store_options_.warn = [](std::string_view what) { common::log::warning("store", {{"what", what}}); };
+
+  const auto serve_one = [this](common::net::Worker& worker, common::net::Stream stream, common::net::Door door) {
+    return serve(worker, std::move(stream), std::move(door));
+  };
+  listeners_ = std::make_unique<common::net::Server>(static_cast<std::size_t>(config.suite.run.threads), common::system_clock_source(),
+                                                     serve_one, too_many_connections);
+  return listeners_->listen(servers);
+}
+
+std::expected<void, std::string> SmtpService::start() {
+  auto opened = mailstore::Store::open(store_options_);
+  if (!opened) return std::unexpected(std::move(opened.error().detail));
+  store_ = std::move(*opened);
+  verifier_.emplace(std::max(1U, std::thread::hardware_concurrency()), remembered_passwords);
+  listeners_->start();
+  return {};
+}
+
+std::expected<std::vector<std::string>, std::string> SmtpService::reload(const common::config::Config& config) {
+  const auto servers = smtp_servers(config);
+  if (servers.empty()) return std::unexpected("no server of kind \"smtp\" is left in the new configuration");
+  auto made = make_servers(servers);
+  if (!made) return std::unexpected(std::move(made.error()));
+  const auto old = servers_.get();
+  // While the listeners change, connections of the old ones and of the new ones come in.
+  VirtualServers both = *made;
+  both.insert(old->begin(), old->end());
+  servers_.set(std::make_shared<const VirtualServers>(std::move(both)));
+  auto reloaded = listeners_->reload(servers);
+  if (!reloaded) {
+    servers_.set(old);
+    return std::unexpected(std::move(reloaded.error()));
+  }
+  servers_.set(std::make_shared<const VirtualServers>(std::move(*made)));
+  return std::vector<std::string>{};
+}
+
+void SmtpService::stop(std::chrono::milliseconds grace) {
+  listeners_->stop(grace);
+  // Before the listeners, and with them the sessions, are destroyed: the store finishes what it was handed.
+  store_.reset();
+}
+
+void SmtpService::add_status(nlohmann::json& status) {
+  if (!store_) return;
+  const auto counters = store_->counters();
+  status["messages"] = {{"accepted", counters.accepted}, {"delivered", counters.entries}, {"commits", counters.commits}};
+}
+
+asio::awaitable<void> SmtpService::serve(common::net::Worker& worker, common::net::Stream stream, common::net::Door door) {
+  std::shared_ptr<const VirtualServer> server;
+  {
+    const auto servers = servers_.get();
+    const auto found = servers->find(door.config->id);
+    if (found == servers->end()) co_return;  // taken away by a reload at this moment
+    server = found->second;
+  }
+  const Services services{*store_, *verifier_};
+  Session session{services, worker, std::move(stream), std::move(server)};
+  co_await session.run(door.tls);
+}
+
+}  // namespace smtpd

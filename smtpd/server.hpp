@@ -1,0 +1,43 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "common/auth/verifier.hpp"
+#include "common/daemon/daemon.hpp"
+#include "common/daemon/snapshot.hpp"
+#include "common/net/server.hpp"
+
+#include "mailstore/store.hpp"
+
+#include "smtpd/session/session.hpp"
+
+namespace smtpd {
+
+/// smtpd as common/daemon drives it: the store, the listeners, and a session for each connection.
+class SmtpService final : public common::daemon::Service {
+ public:
+  std::expected<void, std::string> prepare(const common::config::Config& config) override;
+  std::expected<void, std::string> start() override;
+  std::expected<std::vector<std::string>, std::string> reload(const common::config::Config& config) override;
+  void stop(std::chrono::milliseconds grace) override;
+  common::net::Server& listeners() override { return *listeners_; }
+  void add_status(nlohmann::json& status) override;
+
+ private:
+  /// By id, the file's name.
+  using VirtualServers = std::map<std::string, std::shared_ptr<const VirtualServer>, std::less<>>;
+  static std::expected<VirtualServers, std::string> make_servers(const std::vector<common::config::Server>& servers);
+  asio::awaitable<void> serve(common::net::Worker& worker, common::net::Stream stream, common::net::Door door);
+
+  mailstore::Options store_options_;
+  std::shared_ptr<mailstore::Store> store_;
+  std::optional<common::auth::Verifier> verifier_;
+  common::daemon::Snapshot<VirtualServers> servers_;
+  // Last: sessions that are left when it goes use what stands above.
+  std::unique_ptr<common::net::Server> listeners_;
+};
+
+}  // namespace smtpd

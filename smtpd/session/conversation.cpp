@@ -1,0 +1,296 @@
+#include "smtpd/session/conversation.hpp"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "smtpd/protocol/cursor.hpp"
+
+namespace smtpd {
+namespace {
+
+/// A record keeps the ordinals of its owners in 16 bits.
+constexpr std::size_t owner_limit = 60'000;
+/// From here on a set tells whether a mailbox is there already.
+constexpr std::size_t many_owners = 32;
+
+Cause cause_of(routing::Outcome outcome) {
+  switch (outcome) {
+    case routing::Outcome::local:
+      return Cause::recipient_ok;
+    case routing::Outcome::no_domain:
+      return Cause::unknown_domain;
+    case routing::Outcome::not_ours:
+      return Cause::relaying_denied;
+    case routing::Outcome::too_far:
+      return Cause::routing_loop;
+    case routing::Outcome::unknown:
+      break;
+  }
+  return Cause::unknown_recipient;
+}
+
+void add_owner(Transaction& transaction, routing::Target& target) {
+  auto& owners = transaction.envelope.owners;
+  const auto number = static_cast<std::uint32_t>(target.mailbox);
+  if (owners.size() < many_owners) {
+    // A mailbox reached twice by one message gets one copy.
+    if (std::ranges::any_of(owners, [&](const mailstore::Owner& owner) { return owner.mailbox == target.mailbox; })) return;
+  } else {
+    if (transaction.mailboxes.empty()) {
+      for (const auto& owner : owners) transaction.mailboxes.insert(static_cast<std::uint32_t>(owner.mailbox));
+    }
+    if (!transaction.mailboxes.insert(number).second) return;
+  }
+  mailstore::Owner owner;
+  owner.mailbox = target.mailbox;
+  owner.delivered_to = std::move(target.address);
+  owners.push_back(std::move(owner));
+}
+
+}  // namespace
+
+/// Which command may come when: Cause::ok, or why not.
+struct Conversation::Order {
+  Verb verb;
+  Cause connected, greeted, mail, rcpt;
+  bool before_tls;   ///< where TLS is required (RFC 3207 4)
+  bool before_auth;  ///< where authentication is required (RFC 4954 4, RFC 6409 4.3)
+
+  Cause at(State state) const {
+    switch (state) {
+      case State::connected:
+        return connected;
+      case State::greeted:
+        return greeted;
+      case State::mail:
+        return mail;
+      case State::rcpt:
+        break;
+    }
+    return rcpt;
+  }
+};
+
+const Conversation::Order& Conversation::order_of(Verb verb) {
+  using enum Cause;
+  constexpr bool yes = true, no = false;
+  // clang-format off
+  static constexpr auto table = std::to_array<Order>({
+    //               connected   greeted    mail            rcpt            before TLS, AUTH
+    {Verb::helo,     ok,         ok,        ok,             ok,             yes, yes},
+    {Verb::ehlo,     ok,         ok,        ok,             ok,             yes, yes},
+    {Verb::mail,     need_helo,  ok,        nested_mail,    nested_mail,    no,  no},
+    {Verb::rcpt,     need_helo,  need_mail, ok,             ok,             no,  no},
+    {Verb::data,     need_helo,  need_mail, need_recipient, ok,             no,  no},
+    {Verb::rset,     ok,         ok,        ok,             ok,             yes, yes},
+    {Verb::noop,     ok,         ok,        ok,             ok,             yes, yes},
+    {Verb::quit,     ok,         ok,        ok,             ok,             yes, yes},
+    {Verb::vrfy,     ok,         ok,        ok,             ok,             no,  yes},
+    {Verb::expn,     ok,         ok,        ok,             ok,             no,  yes},
+    {Verb::help,     ok,         ok,        ok,             ok,             no,  yes},
+    {Verb::starttls, need_ehlo,  ok,        in_transaction, in_transaction, yes, yes},
+    {Verb::auth,     need_ehlo,  ok,        in_transaction, in_transaction, no,  yes},
+    {Verb::lhlo,     ok,         ok,        ok,             ok,             yes, yes},
+    {Verb::bdat,     ok,         ok,        ok,             ok,             yes, yes},
+    {Verb::unknown,  ok,         ok,        ok,             ok,             yes, yes},
+  });
+  // clang-format on
+  return *std::ranges::find(table, verb, &Order::verb);
+}
+
+Conversation::Conversation(const Terms& terms, bool secure, std::function<common::auth::Channel()> channel)
+    : terms_(terms), channel_(std::move(channel)), secure_(secure) {}
+
+Reply Conversation::greeting() const { return {Cause::greeting, terms_.hostname}; }
+
+Step Conversation::reply(Cause cause, std::string detail) {
+  if (reply_text(cause).broken && ++errors_ > terms_.errors && terms_.errors != 0) return close(Cause::too_many_errors);
+  return Send{{cause, std::move(detail)}};
+}
+
+Step Conversation::close(Cause cause) {
+  // RFC 5321 4.2.3: 421 and 220 begin with the domain; 221 need not for those who have read this far.
+  return Close{{cause, terms_.hostname}};
+}
+
+Step Conversation::syntax_error(SyntaxError error) { return reply(error.cause, std::move(error.expected)); }
+
+void Conversation::end_transaction() {
+  transaction_.reset();
+  if (state_ != State::connected) state_ = State::greeted;
+}
+
+Step Conversation::on_line(const Line& line) {
+  if (exchange_) return on_response(line);
+  if (line.fault == LineFault::too_long) return reply(Cause::line_too_long);
+  if (line.fault == LineFault::newline_inside) return reply(Cause::newline_in_line);
+  const CommandLine command = split_command(line.text);
+  if (line.text.size() + 2 > command_line_limit && command.verb != Verb::auth) return reply(Cause::line_too_long);
+  return on_command(command);
+}
+
+Step Conversation::on_command(const CommandLine& command) {
+  const Order& order = order_of(command.verb);
+  if (terms_.tls_required && !secure_ && !order.before_tls) return reply(Cause::tls_required);
+  if (!terms_.anonymous && !identity_ && !order.before_auth) return reply(Cause::auth_required);
+  if (const Cause cause = order.at(state_); cause != Cause::ok) return reply(cause);
+
+  const auto without_argument = [&](auto&& act) -> Step {
+    if (!command.argument.empty()) return reply(Cause::syntax, "end of line");
+    return act();
+  };
+  switch (command.verb) {
+    case Verb::helo:
+      return on_hello(false, command.argument);
+    case Verb::ehlo:
+      return on_hello(true, command.argument);
+    case Verb::mail:
+      return on_mail(command.argument);
+    case Verb::rcpt:
+      return on_rcpt(command.argument);
+    case Verb::data:
+      return without_argument([&]() -> Step { return ReadMessage{{Cause::go_ahead, {}}}; });
+    case Verb::rset:
+      return without_argument([&] {
+        end_transaction();
+        return reply(Cause::ok);
+      });
+    case Verb::noop:
+      return reply(Cause::ok);
+    case Verb::quit:
+      return without_argument([&] { return close(Cause::bye); });
+    case Verb::vrfy:
+      return command.argument.empty() ? reply(Cause::syntax, "address") : reply(Cause::cannot_verify);
+    case Verb::expn:
+      return reply(Cause::not_implemented);
+    case Verb::help:
+      return reply(Cause::help, "see RFC 5321; commands: HELO EHLO MAIL RCPT DATA RSET NOOP QUIT VRFY HELP STARTTLS AUTH");
+    case Verb::starttls:
+      return on_starttls(command.argument);
+    case Verb::auth:
+      return on_auth(command.argument);
+    case Verb::lhlo:
+    case Verb::bdat:
+      return reply(Cause::unsupported_command);
+    case Verb::unknown:
+      break;
+  }
+  return reply(Cause::unknown_command);
+}
+
+Step Conversation::on_hello(bool extended, std::string_view name) {
+  if (name.empty()) return reply(Cause::bad_helo);
+  const bool proper = is_helo_name(name);
+  if (!proper && terms_.check_helo) return reply(Cause::bad_helo);
+  end_transaction();  // RFC 5321 4.1.4
+  helo_ = proper ? std::string{name} : std::string{};
+  extended_ = extended;
+  state_ = State::greeted;
+  if (!extended) return Send{{Cause::helo, terms_.hostname}};
+  return Send{{Cause::ehlo, ehlo_text()}};
+}
+
+std::string Conversation::ehlo_text() const {
+  std::string text = terms_.hostname;
+  text += "\nPIPELINING\nSIZE";
+  if (terms_.message_octets != 0) text += ' ' + std::to_string(terms_.message_octets);
+  text += "\n8BITMIME";
+  if (terms_.has_certificate && !secure_) text += "\nSTARTTLS";
+  if (secure_ || !terms_.tls_required) {
+    std::string mechanisms;
+    for (const auto& mechanism : common::auth::offered_mechanisms(terms_.mechanisms, secure_, terms_.passwords_need_tls)) {
+      mechanisms += ' ' + mechanism;
+    }
+    if (!mechanisms.empty()) text += "\nAUTH" + mechanisms;
+  }
+  text += "\nENHANCEDSTATUSCODES";
+  return text;
+}
+
+Step Conversation::on_mail(std::string_view argument) {
+  auto mail = parse_mail(argument);
+  if (!mail) return syntax_error(std::move(mail.error()));
+  const bool messages_used_up = terms_.messages_per_session != 0 && messages_ >= terms_.messages_per_session;
+  const bool octets_used_up = terms_.session_octets != 0 && octets_ >= terms_.session_octets;
+  if (messages_used_up || octets_used_up) return close(Cause::session_used_up);
+  if (mail->size && terms_.message_octets != 0 && *mail->size > terms_.message_octets) {
+    return reply(Cause::declared_too_big, std::to_string(terms_.message_octets));
+  }
+  Transaction transaction;
+  if (mail->sender) {
+    if (mail->sender->domain.empty()) {
+      if (terms_.default_domain.empty()) return reply(Cause::bad_sender, "domain missing");
+      mail->sender->domain = terms_.default_domain;
+    }
+    transaction.envelope.reverse_path = common::format_address(*mail->sender);
+  }
+  transaction.envelope.server = terms_.server;
+  transaction.envelope.eight_bit = mail->body == Body::eight_bit_mime;
+  if (identity_) transaction.envelope.authenticated = identity_->address;
+  transaction_ = std::move(transaction);
+  // The null reverse-path is nobody's address: notifications come with it, those of mail programs too (RFC 8098 3).
+  if (identity_ && mail->sender) return CheckSender{std::move(*mail->sender), identity_->mailbox};
+  return on_sender(true);
+}
+
+Step Conversation::on_sender(std::expected<bool, Cause> own) {
+  if (!own || !*own) {
+    end_transaction();
+    return reply(own ? Cause::not_your_address : own.error());
+  }
+  state_ = State::mail;
+  return Send{{Cause::sender_ok, {}}};
+}
+
+Step Conversation::on_rcpt(std::string_view argument) {
+  auto rcpt = parse_rcpt(argument);
+  if (!rcpt) return syntax_error(std::move(rcpt.error()));
+  if (terms_.recipients != 0 && transaction_->recipients >= terms_.recipients) return reply(Cause::too_many_recipients);
+  if (rcpt->recipient.domain.empty()) {
+    if (terms_.default_domain.empty()) return reply(Cause::bad_recipient, "domain missing");
+    rcpt->recipient.domain = terms_.default_domain;  // RFC 5321 4.5.1 has <postmaster> so; the others are S07
+  }
+  return CheckRecipient{std::move(rcpt->recipient)};
+}
+
+Step Conversation::on_recipient(const CheckRecipient& asked, std::expected<routing::Resolution, Cause> found) {
+  if (!found) return reply(found.error());
+  if (found->outcome != routing::Outcome::local) return reply(cause_of(found->outcome));
+  if (transaction_->envelope.owners.size() + found->targets.size() > owner_limit) return reply(Cause::too_many_recipients);
+  for (auto& target : found->targets) add_owner(*transaction_, target);
+  if (++transaction_->recipients == 1) transaction_->recipient = common::format_address(asked.recipient);
+  state_ = State::rcpt;
+  return Send{{Cause::recipient_ok, {}}};
+}
+
+Step Conversation::on_message(const MessageEnd& end) {
+  end_transaction();
+  if (end.refused) {
+    std::string detail;
+    if (*end.refused == Cause::message_too_big) detail = std::to_string(terms_.message_octets);
+    return reply(*end.refused, std::move(detail));
+  }
+  ++messages_;
+  octets_ += end.octets;
+  // RFC 5321 4.2.5: with this the message is ours. It is on stable storage.
+  return Send{{Cause::stored, end.id}};
+}
+
+Step Conversation::on_starttls(std::string_view argument) {
+  if (!terms_.has_certificate) return reply(Cause::not_implemented);
+  if (secure_) return reply(Cause::already_secure);
+  if (!argument.empty()) return reply(Cause::syntax, "end of line");
+  return StartTls{{Cause::tls_ready, {}}};
+}
+
+void Conversation::on_tls() {
+  secure_ = true;
+  extended_ = false;
+  state_ = State::connected;
+  helo_.clear();
+  identity_.reset();
+  transaction_.reset();
+}
+
+}  // namespace smtpd

@@ -1,0 +1,168 @@
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_set>
+#include <utility>
+#include <variant>
+
+#include "common/address.hpp"
+#include "common/auth/sasl.hpp"
+#include "common/secret.hpp"
+
+#include "mailstore/types.hpp"
+
+#include "smtpd/protocol/command.hpp"
+#include "smtpd/protocol/lines.hpp"
+#include "smtpd/protocol/reply.hpp"
+#include "smtpd/routing/resolver.hpp"
+#include "smtpd/session/terms.hpp"
+
+/// SMTP as the server speaks it (RFC 5321), without I/O: is told what happened, says what to do next.
+namespace smtpd {
+
+// What the session does next. A question is answered by the function named beside it; nothing else is told meanwhile.
+struct Send {
+  Reply reply;
+};
+/// May this sender be used by who has authenticated? on_sender()
+struct CheckSender {
+  common::Address sender;
+  mailstore::MailboxNumber account{};
+};
+/// Where does this recipient lead? on_recipient()
+struct CheckRecipient {
+  common::Address recipient;
+};
+/// Open a draft, send the go-ahead, read the message, store it. on_message()
+struct ReadMessage {
+  Reply go_ahead;
+};
+/// Send the reply, throw away what was pipelined behind the command, shake hands. on_tls()
+struct StartTls {
+  Reply ready;
+};
+/// on_log_in()
+struct CheckPassword {
+  std::string account;
+  common::Secret password;
+};
+/// What does the directory keep for a proof of this account's password? on_keys()
+struct FindKeys {
+  std::string account;
+};
+struct Close {
+  Reply farewell;
+};
+using Step = std::variant<Send, CheckSender, CheckRecipient, ReadMessage, StartTls, CheckPassword, FindKeys, Close>;
+
+/// Who may act in a mailbox's name.
+struct Identity {
+  mailstore::MailboxNumber mailbox{};
+  std::string address;  ///< canonical
+};
+enum class Access : std::uint8_t { granted, refused, locked, unavailable };
+struct LogIn {
+  Access access = Access::refused;
+  Identity who;  ///< unless refused or unavailable
+};
+
+/// A log-in attempt that has come to its end, for the log.
+struct AuthNote {
+  std::string mechanism;
+  std::string account;  ///< as the peer wrote it
+  std::string why;      ///< of a failure
+};
+
+/// A message on its way: from MAIL to the end of data.
+struct Transaction {
+  mailstore::Envelope envelope;
+  std::uint64_t recipients = 0;  ///< RCPT commands taken
+  std::string recipient;         ///< the first of them, as the peer wrote it but canonical in form
+  std::unordered_set<std::uint32_t> mailboxes;  ///< of envelope.owners, once there are many
+};
+
+/// How a message ended.
+struct MessageEnd {
+  std::optional<Cause> refused;
+  std::string id;            ///< when stored
+  std::uint64_t octets = 0;  ///< when stored
+};
+
+class Conversation {
+ public:
+  /// `terms` outlives the conversation. `channel` is asked when an exchange begins that may bind to TLS.
+  Conversation(const Terms& terms, bool secure, std::function<common::auth::Channel()> channel);
+
+  Reply greeting() const;
+  Step on_line(const Line& line);
+  Step on_sender(std::expected<bool, Cause> own);
+  Step on_recipient(const CheckRecipient& asked, std::expected<routing::Resolution, Cause> found);
+  Step on_message(const MessageEnd& end);
+  /// TLS is on: what was said in the clear is forgotten (RFC 3207 4.2).
+  void on_tls();
+  Step on_log_in(LogIn result);
+  /// `keys` are empty for an account that does not exist; the exchange goes on and fails at its end.
+  Step on_keys(const common::auth::StoredKeys& keys, LogIn found);
+
+  /// Between MAIL and the end of data. The session takes the envelope out when it stores the message.
+  std::optional<Transaction>& transaction() { return transaction_; }
+  bool in_transaction() const { return transaction_.has_value(); }
+  const std::optional<Identity>& identity() const { return identity_; }
+  bool secure() const { return secure_; }
+  bool extended() const { return extended_; }
+  /// What HELO or EHLO named; empty before, and where it was not checked and is no name.
+  const std::string& helo() const { return helo_; }
+  /// The attempt that the last reply was about.
+  AuthNote take_auth_note() { return std::exchange(auth_note_, {}); }
+
+ private:
+  enum class State : std::uint8_t { connected, greeted, mail, rcpt };
+  struct Order;
+  struct Exchange {
+    std::unique_ptr<common::auth::Sasl> sasl;
+    std::string mechanism;
+    std::string authorize;  ///< PLAIN's authorization identity
+    LogIn found;            ///< whose keys the proof is checked against
+    bool succeeded = false;  ///< the last data was sent; an empty answer ends it
+  };
+  static const Order& order_of(Verb verb);
+
+  Step reply(Cause cause, std::string detail = {});
+  Step close(Cause cause);
+  Step on_command(const CommandLine& command);
+  Step on_hello(bool extended, std::string_view name);
+  Step on_mail(std::string_view argument);
+  Step on_rcpt(std::string_view argument);
+  Step on_starttls(std::string_view argument);
+  Step on_auth(std::string_view argument);
+  Step on_response(const Line& line);
+  Step on_sasl(common::auth::SaslStep step);
+  Step end_exchange(Cause cause, std::string why);
+  Step finish_log_in(LogIn result, std::string_view authorize);
+  bool same_account(std::string_view authorize, const Identity& who) const;
+  std::string ehlo_text() const;
+  Step syntax_error(SyntaxError error);
+  void end_transaction();
+
+  const Terms& terms_;
+  std::function<common::auth::Channel()> channel_;
+  State state_ = State::connected;
+  bool secure_ = false;
+  bool extended_ = false;
+  std::uint64_t errors_ = 0;
+  std::uint64_t messages_ = 0;
+  std::uint64_t octets_ = 0;
+  std::string helo_;
+  std::optional<Identity> identity_;
+  std::optional<Transaction> transaction_;
+  std::unique_ptr<Exchange> exchange_;
+  AuthNote auth_note_;
+};
+
+}  // namespace smtpd

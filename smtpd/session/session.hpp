@@ -1,0 +1,87 @@
+#pragma once
+
+#include <asio/awaitable.hpp>
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include "common/auth/verifier.hpp"
+#include "common/config/config.hpp"
+#include "common/net/stream.hpp"
+#include "common/net/tls_context.hpp"
+#include "common/net/worker.hpp"
+
+#include "mailstore/store.hpp"
+
+#include "smtpd/protocol/data_reader.hpp"
+#include "smtpd/protocol/input.hpp"
+#include "smtpd/session/conversation.hpp"
+#include "smtpd/session/terms.hpp"
+
+namespace smtpd {
+
+/// A virtual server as its sessions see it; a reload makes a new one, sessions keep the one they began with.
+struct VirtualServer {
+  Terms terms;
+  std::shared_ptr<const common::net::TlsContext> tls;  ///< null: no certificate
+  std::chrono::milliseconds idle_timeout{};
+};
+
+/// What all sessions share.
+struct Services {
+  mailstore::Store& store;
+  common::auth::Verifier& verifier;
+};
+
+/// One SMTP connection, from greeting to close. Stays on its worker's thread and where it was made: the conversation
+/// points back into it. Owns no buffer while it waits.
+class Session {
+ public:
+  Session(Services services, common::net::Worker& worker, common::net::Stream stream, std::shared_ptr<const VirtualServer> server);
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  /// `tls_at_once`: the handshake comes before the greeting. A lost peer: std::system_error; nothing is delivered then.
+  asio::awaitable<void> run(bool tls_at_once);
+
+ private:
+  /// What needs no waiting is done, up to the conversation's next wish; true: nothing is left of `step`.
+  bool perform(Step& step);
+  asio::awaitable<void> perform_waiting(Step& step);
+  asio::awaitable<Step> read_message(Reply go_ahead);
+  asio::awaitable<MessageEnd> receive(mailstore::Draft draft);
+  asio::awaitable<MessageEnd> store(mailstore::Draft draft, mailstore::BodyFacts facts);
+  asio::awaitable<Step> check_password(const CheckPassword& question);
+  asio::awaitable<bool> secure();
+  asio::awaitable<void> flush();
+
+  Step check_sender(const CheckSender& question);
+  Step check_recipient(const CheckRecipient& question);
+  Step find_keys(const FindKeys& question);
+  struct Found;
+  Found find_account(const std::string& name);
+
+  void queue(const Reply& reply);
+  void end(common::net::End end);
+  std::string received_line(mailstore::MessageId id);
+  MessageEnd refuse(Cause cause, std::string_view id, std::string_view detail);
+  MessageEnd refuse(const mailstore::Error& error, std::string_view id);
+  void log_refused_recipient(const CheckRecipient& question, const Step& answer);
+  void log_accepted(std::string_view id, const mailstore::Envelope& envelope, std::uint64_t octets);
+  void log_reply(const Reply& reply);
+  std::string_view tls_name() const { return tls_ ? std::string_view{tls_->protocol} : std::string_view{}; }
+  std::string_view account() const { return conversation_.identity() ? std::string_view{conversation_.identity()->address} : std::string_view{}; }
+
+  Services services_;
+  common::net::Worker& worker_;
+  common::net::Stream stream_;
+  std::shared_ptr<const VirtualServer> server_;
+  std::string client_;
+  Conversation conversation_;
+  Input input_;
+  std::string replies_;  ///< gathered until there is nothing more to do without the peer (RFC 2920 3.2)
+  std::unique_ptr<common::net::TlsFacts> tls_;
+  bool open_ = true;
+};
+
+}  // namespace smtpd

@@ -1,0 +1,29 @@
+#include "smtpd/session/terms.hpp"
+
+namespace smtpd {
+
+Terms make_terms(const common::config::Server& server) {
+  // Counts are not negative: the configuration's table of ranges sees to it.
+  const auto count = [](std::int64_t value) { return static_cast<std::uint64_t>(value); };
+  Terms terms;
+  terms.server = server.id;
+  terms.hostname = server.hostname;
+  terms.default_domain = server.default_domain;
+  terms.submission = server.role == common::config::Role::submission;
+  terms.has_certificate = !server.tls.certificate.empty();
+  terms.tls_required = server.tls.required;
+  terms.anonymous = server.auth.anonymous;
+  terms.passwords_need_tls = server.auth.require_tls;
+  terms.mechanisms = server.auth.mechanisms;
+  terms.check_helo = server.messages.helo_check != "off";
+  terms.message_octets = server.messages.size;
+  terms.session_octets = server.messages.session_size;
+  terms.messages_per_session = count(server.messages.per_session);
+  terms.recipients = count(server.messages.recipients);
+  terms.hops = count(server.messages.hops);
+  terms.errors = count(server.connections.errors);
+  terms.bare_newline = server.messages.bare_newline == "normalize" ? BareNewline::normalize : BareNewline::reject;
+  return terms;
+}
+
+}  // namespace smtpd

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "common/config/config.hpp"
+
+#include "smtpd/protocol/data_reader.hpp"
+
+namespace smtpd {
+
+/// What a virtual server asks and allows: its configuration as a conversation needs it. 0: no limit.
+struct Terms {
+  std::string server;  ///< its id: the file's name
+  std::string hostname;
+  std::string default_domain;
+  bool submission = false;     ///< the role: people who authenticate
+  bool has_certificate = false;
+  bool tls_required = false;
+  bool anonymous = true;       ///< mail without authentication
+  bool passwords_need_tls = true;
+  std::vector<std::string> mechanisms;
+  bool check_helo = true;
+  std::uint64_t message_octets = 0;
+  std::uint64_t session_octets = 0;
+  std::uint64_t messages_per_session = 0;
+  std::uint64_t recipients = 0;
+  std::uint64_t hops = 0;
+  std::uint64_t errors = 0;
+  BareNewline bare_newline = BareNewline::reject;
+};
+
+Terms make_terms(const common::config::Server& server);
+
+}  // namespace smtpd

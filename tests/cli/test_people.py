@@ -1,0 +1,235 @@
+"""Domains, mailboxes, aliases: their whole life, said twice, and refused with a remedy."""
+
+import re
+import unittest
+
+from post_office import PostOffice
+
+RFC3339 = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")
+
+
+class Domains(PostOffice):
+    def test_life_of_a_domain(self):
+        self.assertIn("domain second.test added", self.done("domain", "add", "Second.TEST"))
+        self.refused(1, ["domain", "add", "second.test"], "second.test is already here", "--if-not-exists")
+        self.assertIn("already here", self.done("domain", "add", "second.test", "--if-not-exists"))
+        self.assertEqual([d["name"] for d in self.done_json("domain", "list")], ["example.test", "second.test"])
+        self.assertIn("domain second.test removed", self.done("domain", "remove", "second.test"))
+        self.refused(1, ["domain", "remove", "second.test"], "no domain second.test here", "pennypost domain add second.test")
+        self.assertIn("not here", self.done("domain", "remove", "--if-exists", "second.test"))
+
+    def test_the_first_domain_brings_postmaster(self):
+        self.assertEqual([m["address"] for m in self.done_json("mailbox", "list")], ["postmaster@example.test"])
+        self.done("domain", "add", "second.test")
+        self.assertEqual(self.done_json("mailbox", "list", "second.test"), [])
+
+    def test_national_names_are_kept_as_a_labels(self):
+        self.done("domain", "add", "Grüße.example")
+        self.assertIn("xn--gre-6ka8l.example", [d["name"] for d in self.done_json("domain", "list")])
+        self.assertEqual(self.done_json("domain", "show", "GRÜßE.example")["name"], "xn--gre-6ka8l.example")
+
+    def test_show(self):
+        shown = self.done_json("domain", "show", "example.test")
+        self.assertRegex(shown.pop("created"), RFC3339)
+        self.assertEqual(
+            shown, {"name": "example.test", "kind": "local", "alias_of": None, "locked": False, "mailboxes": 1}
+        )
+        self.assertRegex(self.done("domain", "show", "example.test"), r"(?m)^Locked +no$")
+
+    def test_lock(self):
+        self.assertIn("locked", self.done("domain", "lock", "example.test"))
+        self.assertTrue(self.done_json("domain", "show", "example.test")["locked"])
+        self.assertIn("already locked", self.done("domain", "lock", "example.test"))
+        self.assertIs(self.done_json("domain", "lock", "example.test")["changed"], False)
+        self.assertIn("unlocked", self.done("domain", "unlock", "example.test"))
+        self.assertFalse(self.done_json("domain", "show", "example.test")["locked"])
+
+    def test_alias_domain(self):
+        self.done("domain", "add", "alias.test", "--alias-of", "example.test")
+        self.assertEqual(self.done_json("domain", "show", "alias.test")["alias_of"], "example.test")
+        self.refused(1, ["mailbox", "add", "bob@alias.test", "--no-password"], "alias of example.test")
+        self.refused(1, ["domain", "add", "more.test", "--alias-of", "alias.test"], "alias of example.test")
+        self.refused(1, ["domain", "add", "more.test", "--alias-of", "nowhere.test"], "no domain nowhere.test here")
+        self.refused(1, ["domain", "add", "alias.test", "--if-not-exists"], "already here as an alias of example.test")
+        self.refused(2, ["domain", "add", "self.test", "--alias-of", "self.test"], "its own alias")
+        self.refused(1, ["domain", "remove", "example.test", "--purge"], "alias.test", "domain remove alias.test")
+        self.assertEqual(len(self.done_json("mailbox", "list", "example.test")), 1, "nothing was purged before the refusal")
+
+    def test_domain_with_mailboxes_is_kept_without_purge(self):
+        self.add_mailbox("bob@example.test")
+        self.refused(1, ["domain", "remove", "example.test"], "2 mailboxes", "--purge")
+        self.assertIn("removed with 2 mailboxes", self.done("domain", "remove", "example.test", "--purge"))
+        self.assertEqual(self.done_json("domain", "list"), [])
+        self.assertEqual(self.done_json("mailbox", "list"), [])
+
+    def test_what_later_stages_bring_is_refused(self):
+        for option in ("--remote", "--drop"):
+            self.refused(2, ["domain", "add", "other.test", option], option, "not supported yet")
+        self.assertEqual(len(self.done_json("domain", "list")), 1)
+
+    def test_bad_names(self):
+        for name in ("", "a b.test", "-a.test", "a..test", "[192.0.2.1]", "x" * 64 + ".test", "a.test\n", "\x1b[31m.test"):
+            err = self.refused(2, ["domain", "add", "--", name], "not a domain name" if not name.startswith("[") else name)
+            self.assertNotIn("\x1b", err)
+
+
+class Mailboxes(PostOffice):
+    def test_life_of_a_mailbox(self):
+        out = self.done("mailbox", "add", "Bob@Example.test", "--password-stdin", stdin=b"secret word\nnot this\n")
+        self.assertIn("mailbox bob@example.test added", out)
+        self.refused(1, ["mailbox", "add", "bob@example.test", "--no-password"], "already here", "--if-not-exists")
+        self.assertIn("already here", self.done("mailbox", "add", "bob@example.test", "--no-password", "--if-not-exists"))
+        shown = self.done_json("mailbox", "show", "BOB@example.test")
+        self.assertRegex(shown.pop("created"), RFC3339)
+        self.assertEqual(
+            shown,
+            {
+                "address": "bob@example.test",
+                "display": "Bob@example.test",
+                "locked": False,
+                "password": True,
+                "password_scheme": "argon2id",
+                "scram_sha256": True,
+                "messages": 0,
+                "octets": 0,
+                "arrivals": 0,
+                "quota": 0,
+                "max_messages": 0,
+            },
+        )
+        self.assertIn("removed", self.done("mailbox", "remove", "bob@example.test"))
+        self.refused(1, ["mailbox", "show", "bob@example.test"], "no mailbox bob@example.test here")
+        self.refused(1, ["mailbox", "remove", "bob@example.test"], "no mailbox bob@example.test here")
+        self.assertIn("not here", self.done("mailbox", "remove", "bob@example.test", "--if-exists"))
+
+    def test_a_removed_address_is_given_to_nobody_else(self):
+        self.add_mailbox("bob@example.test")
+        self.done("mailbox", "remove", "bob@example.test")
+        self.refused(1, ["mailbox", "add", "bob@example.test", "--no-password"], "restore", "--purge")
+        self.done("mailbox", "remove", "bob@example.test", "--purge")
+        self.add_mailbox("bob@example.test")
+        self.done("mailbox", "remove", "bob@example.test", "--purge")
+        self.refused(1, ["mailbox", "remove", "bob@example.test", "--purge"], "no mailbox bob@example.test here")
+        self.assertIn("not here", self.done("mailbox", "remove", "bob@example.test", "--purge", "--if-exists"))
+
+    def test_unknown_domain_names_the_remedy(self):
+        err = self.refused(1, ["mailbox", "add", "bob@nowhere.test", "--no-password"])
+        self.assertEqual(
+            err,
+            "pennypost: mailbox add: no domain nowhere.test here; add it with 'pennypost domain add nowhere.test' or check the spelling\n",
+        )
+
+    def test_passwords(self):
+        self.refused(2, ["mailbox", "add", "bob@example.test"], "no terminal", "--password-stdin")
+        self.refused(2, ["mailbox", "add", "bob@example.test", "--password-stdin"], "empty password", stdin=b"\n")
+        self.refused(2, ["mailbox", "add", "bob@example.test", "--password-stdin"], "empty password", stdin=b"")
+        self.refused(2, ["mailbox", "add", "bob@example.test", "--password-stdin"], "cannot be used", stdin=b"a\x01b\n")
+        self.refused(2, ["mailbox", "add", "bob@example.test", "--password-stdin"], "longer", stdin=b"a" * 5000 + b"\n")
+        self.refused(2, ["mailbox", "add", "bob@example.test", "--password-stdin", "--no-password"], "excludes")
+        self.assertEqual(len(self.done_json("mailbox", "list")), 1)
+        self.add_mailbox("bob@example.test")
+        self.assertIsNone(self.done_json("mailbox", "show", "bob@example.test")["password_scheme"])
+        self.refused(2, ["mailbox", "passwd", "bob@example.test", "--password-stdin"], "empty password", stdin=b"\r\n")
+        self.assertIn("new password", self.done("mailbox", "passwd", "bob@example.test", "--password-stdin", stdin="pässword\r\n".encode()))
+        self.assertTrue(self.done_json("mailbox", "show", "bob@example.test")["scram_sha256"])
+        self.refused(1, ["mailbox", "passwd", "ann@example.test", "--password-stdin"], "no mailbox ann@example.test", stdin=b"x\n")
+
+    def test_imported_hashes(self):
+        crypted = "$6$saltsalt$TVLlQcbpFVof5W3Yz4DTP6gRstiNuHwwTt6GLc1E5n0U0aDehy0S5knV8wiOQSpT0Y77vwPZN.Pq.H91p5hVO1"
+        self.done("mailbox", "add", "bob@example.test", "--hash", crypted)
+        shown = self.done_json("mailbox", "show", "bob@example.test")
+        self.assertEqual((shown["password"], shown["password_scheme"], shown["scram_sha256"]), (True, "sha512-crypt", False))
+        for broken in ("", "secret", "$9$x$y", crypted[:-1]):
+            self.refused(2, ["mailbox", "add", "ann@example.test", "--hash", broken], "--hash")
+
+    def test_limits_are_refused_until_they_are_kept(self):
+        for option, value in (("--quota", "1GB"), ("--quota", "5"), ("--max-messages", "10")):
+            self.refused(2, ["mailbox", "add", "bob@example.test", "--no-password", option, value], option, value, "not supported yet")
+            self.refused(2, ["mailbox", "set", "postmaster@example.test", option, value], option, "not supported yet")
+        self.refused(2, ["mailbox", "set", "postmaster@example.test", "--quota", "much"], "not a size")
+        self.refused(2, ["mailbox", "set", "postmaster@example.test", "--quota", "99999999999GB"], "not a size")
+        self.refused(2, ["mailbox", "set", "postmaster@example.test"], "nothing to set")
+        self.done("mailbox", "add", "bob@example.test", "--no-password", "--quota", "0", "--max-messages", "0")
+        self.assertIn("no limits", self.done("mailbox", "set", "bob@example.test", "--quota", "0MB"))
+
+    def test_lock(self):
+        self.add_mailbox("bob@example.test")
+        self.assertIn("locked", self.done("mailbox", "lock", "bob@example.test"))
+        self.assertEqual([m["locked"] for m in self.done_json("mailbox", "list")], [True, False])
+        self.assertIn("already locked", self.done("mailbox", "lock", "bob@example.test"))
+        self.assertIn("unlocked", self.done("mailbox", "unlock", "bob@example.test"))
+        self.assertEqual([m["locked"] for m in self.done_json("mailbox", "list")], [False, False])
+
+    def test_bad_addresses(self):
+        self.refused(2, ["mailbox", "add", "bob", "--no-password"], "'bob' has no domain", "bob@example.org")
+        for address in ("", "@", "@example.test", "bob@", "a b@example.test", "bob@[192.0.2.1]", "x" * 65 + "@example.test",
+                        "bob@" + "x." * 130 + "test", "bob@example.test>", "<bob@example.test>", "b\x07b@example.test"):
+            err = self.refused(2, ["mailbox", "add", "--no-password", "--", address])
+            self.assertNotIn("\x07", err)
+        self.add_mailbox("x" * 64 + "@example.test")
+
+    def test_lists_are_sorted_and_may_be_long(self):
+        for domain in ("zeta.test", "alpha.test"):
+            self.done("domain", "add", domain)
+        for address in ("al.x@alpha.test", "al@alpha.test", "al@zeta.test", "b@example.test"):
+            self.add_mailbox(address)
+        everyone = [m["address"] for m in self.done_json("mailbox", "list")]
+        self.assertEqual(everyone, ["al@alpha.test", "al.x@alpha.test", "b@example.test", "postmaster@example.test", "al@zeta.test"])
+        self.assertEqual([m["address"] for m in self.done_json("mailbox", "stat", "alpha.test")], everyone[:2])
+        self.refused(1, ["mailbox", "list", "nowhere.test"], "no domain nowhere.test here")
+        lines = self.done("mailbox", "list").splitlines()
+        self.assertTrue(lines[0].startswith("MAILBOX "), lines)
+        self.assertEqual({line.find(word) for line, word in zip(lines, ["LOCKED"] + ["no"] * 5)}, {lines[0].find("LOCKED")})
+        self.assertEqual(self.done("mailbox", "list", "example.test").count("\n"), 3)
+
+
+class Aliases(PostOffice):
+    def setUp(self):
+        super().setUp()
+        self.add_mailbox("ann@example.test")
+        self.add_mailbox("bob@example.test")
+
+    def test_life_of_an_alias(self):
+        out = self.done("alias", "add", "Sales@example.test", "BOB@example.test", "ann@example.test", "bob@example.test")
+        self.assertIn("alias sales@example.test added: to bob@example.test, ann@example.test", out)
+        self.refused(1, ["alias", "add", "sales@example.test", "ann@example.test"], "already here", "--replace")
+        self.assertIn("already here", self.done("alias", "add", "sales@example.test", "ann@example.test", "--if-not-exists"))
+        self.assertEqual(
+            self.done_json("alias", "list"),
+            [{"address": "sales@example.test", "targets": ["bob@example.test", "ann@example.test"]}],
+        )
+        self.assertIn("replaced", self.done("alias", "add", "--replace", "sales@example.test", "ann@example.test"))
+        self.assertEqual(self.done_json("alias", "show", "sales@example.test")["targets"], ["ann@example.test"])
+        self.assertIn("removed", self.done("alias", "remove", "sales@example.test"))
+        self.refused(1, ["alias", "remove", "sales@example.test"], "no alias sales@example.test here")
+        self.assertIn("not here", self.done("alias", "remove", "sales@example.test", "--if-exists"))
+        self.assertEqual(self.done_json("alias", "list", "example.test"), [])
+
+    def test_an_address_is_a_mailbox_or_an_alias(self):
+        self.refused(1, ["alias", "add", "ann@example.test", "bob@example.test"], "is a mailbox already")
+        self.done("alias", "add", "sales@example.test", "ann@example.test")
+        self.refused(1, ["mailbox", "add", "sales@example.test", "--no-password"], "is an alias")
+        self.refused(1, ["mailbox", "show", "sales@example.test"], "is an alias, not a mailbox")
+        self.refused(1, ["alias", "show", "ann@example.test"], "is a mailbox, not an alias")
+
+    def test_loops_are_refused(self):
+        answer = self.run_tool("alias", "add", "a@example.test", "b@example.test")
+        self.assertEqual(answer.status, 0)
+        self.assertIn("warning: nobody has the address b@example.test yet", answer.err)
+        answer = self.run_tool("alias", "add", "b@example.test", "a@example.test")
+        self.assertEqual(answer.status, 1)
+        self.assertIn("loop", answer.err)
+        answer = self.run_tool("alias", "add", "c@example.test", "c@example.test")
+        self.assertEqual(answer.status, 1)
+        self.assertIn("loop", answer.err)
+
+    def test_targets_elsewhere_are_refused(self):
+        self.refused(1, ["alias", "add", "sales@example.test", "ann@example.test", "x@elsewhere.test"], "x@elsewhere.test",
+                     "not a domain of ours")
+        self.refused(2, ["alias", "add", "sales@example.test", "ann"], "has no domain")
+        self.refused(2, ["alias", "add", "sales@example.test"], "TARGET")
+        self.assertEqual(self.done_json("alias", "list"), [])
+
+
+if __name__ == "__main__":
+    unittest.main()

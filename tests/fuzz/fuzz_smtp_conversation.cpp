@@ -1,0 +1,70 @@
+// Whole conversations: no crash, the same replies and the same mail in any cuts of what the peer sends.
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <string_view>
+
+#include "tests/unit/smtp/talk.hpp"
+
+namespace {
+
+void expect(bool holds) {
+  if (!holds) std::abort();
+}
+
+FakeDirectory& people() {
+  static FakeDirectory directory = [] {
+    FakeDirectory made;
+    made.add_domain("example.test");
+    made.add_domain("other.test", "example.test");
+    made.add_mailbox("ann@example.test", "secret");
+    made.add_mailbox("bob@example.test", "hidden");
+    made.add_mailbox("postmaster@example.test");
+    made.add_alias("team@example.test", {"ann@example.test", "bob@example.test"});
+    return made;
+  }();
+  return directory;
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  if (size < 2) return 0;
+  smtpd::Terms terms;
+  terms.server = "fuzz";
+  terms.hostname = "mx.example.test";
+  terms.default_domain = "example.test";
+  terms.mechanisms = {"SCRAM-SHA-256", "PLAIN", "LOGIN"};
+  terms.submission = (data[0] & 1) != 0;
+  terms.anonymous = !terms.submission;
+  terms.passwords_need_tls = (data[0] & 2) != 0;
+  terms.check_helo = (data[0] & 4) != 0;
+  terms.has_certificate = (data[0] & 8) != 0;
+  terms.tls_required = terms.has_certificate && (data[0] & 16) != 0;
+  if ((data[0] & 32) != 0) terms.bare_newline = smtpd::BareNewline::normalize;
+  terms.message_octets = 500;
+  terms.recipients = 3;
+  terms.hops = 3;
+  terms.errors = 10;
+  const std::size_t piece = std::max<std::size_t>(data[1], 1);
+  const std::string_view octets{reinterpret_cast<const char*>(data) + 2, size - 2};
+
+  Talk whole{terms, people()};
+  whole.feed(octets);
+  Talk cut{terms, people()};
+  for (std::size_t at = 0; at < octets.size() && cut.open; at += piece) cut.feed(octets.substr(at, piece));
+  // What stands behind STARTTLS is thrown away as far as it has come: there the cuts matter. SCRAM's nonces differ each time.
+  const bool same_each_time = !terms.has_certificate && whole.replies.find("\r\n334 ") == std::string::npos;
+  if (same_each_time) {
+    expect(whole.replies == cut.replies);
+    expect(whole.messages.size() == cut.messages.size());
+    for (std::size_t i = 0; i < whole.messages.size(); ++i) expect(whole.messages[i].stored == cut.messages[i].stored);
+  }
+  for (const auto& message : whole.messages) {
+    expect(message.stored.find("\r\n.\r\n") == std::string::npos);
+    expect(!message.envelope.owners.empty());
+    expect(!terms.submission || !message.envelope.authenticated.empty());
+  }
+  return 0;
+}

@@ -1,0 +1,134 @@
+#include "smtpd/protocol/command.hpp"
+
+#include <doctest/doctest.h>
+
+#include <string>
+#include <vector>
+
+using namespace smtpd;
+
+TEST_CASE("a command line is taken apart") {
+  struct Row {
+    std::string line;
+    Verb verb;
+    std::string argument, why;
+  };
+  const std::vector<Row> rows = {
+      {"EHLO client.test", Verb::ehlo, "client.test", "plain"},
+      {"ehlo client.test", Verb::ehlo, "client.test", "verbs have no case (RFC 5321 2.4)"},
+      {"MAIL FROM:<a@b>", Verb::mail, "FROM:<a@b>", "plain"},
+      {"QUIT  ", Verb::quit, "", "white space at the end (RFC 5321 4.1.1)"},
+      {"NOOP\t x ", Verb::noop, "x", "tab"},
+      {"", Verb::unknown, "", "nothing"},
+      {"   ", Verb::unknown, "", "white space"},
+      {" QUIT", Verb::unknown, "QUIT", "white space in front is no command"},
+      {"QUITX", Verb::unknown, "", "longer than a verb"},
+      {"MAILFROM:<a@b>", Verb::unknown, "", "no space behind the verb"},
+      {"STARTTLS", Verb::starttls, "", "plain"},
+      {"LHLO x", Verb::lhlo, "x", "LMTP's"},
+      {"GET / HTTP/1.1", Verb::unknown, "/ HTTP/1.1", "another protocol"},
+  };
+  for (const auto& row : rows) {
+    CAPTURE(row.why);
+    const auto command = split_command(row.line);
+    CHECK(command.verb == row.verb);
+    CHECK(command.argument == row.argument);
+  }
+}
+
+TEST_CASE("MAIL") {
+  struct Row {
+    std::string argument;
+    std::optional<Cause> wrong;
+    std::string sender;  ///< "-": the null path
+    std::string why;
+  };
+  const std::vector<Row> rows = {
+      {"FROM:<a@b.test>", {}, "a@b.test", "plain"},
+      {"from:<a@b.test>", {}, "a@b.test", "no case"},
+      {"FROM: <a@b.test>", {}, "a@b.test", "devices put a space there"},
+      {"FROM:<>", {}, "-", "the null reverse-path"},
+      {"FROM:<@x.test,@y.test:a@b.test>", {}, "a@b.test", "a source route is ignored (RFC 5321 C)"},
+      {"FROM:<\"a b\"@b.test>", {}, "\"a b\"@b.test", "quoted"},
+      {"FROM:<\"a>b\"@b.test>", {}, "\"a>b\"@b.test", "> inside quotes"},
+      {"FROM:<\"a\\\">b\"@b.test>", {}, "\"a\\\">b\"@b.test", "a quoted quote"},
+      {"FROM:<bob>", {}, "bob", "a bare local part"},
+      {"FROM:<a@b.test> SIZE=1000", {}, "a@b.test", "SIZE"},
+      {"FROM:<a@b.test> BODY=8bitmime SIZE=0 AUTH=<>", {}, "a@b.test", "several"},
+      {"FROM:<a@b.test> AUTH=e+3Dmc2@example.com", {}, "a@b.test", "xtext (RFC 4954 5)"},
+      {"FROM:<a@b.test> AUTH=e+3", Cause::bad_parameter, "", "half an xtext"},
+      {"FROM:<a@b.test> AUTH=", Cause::bad_parameter, "", "nothing"},
+      {"FROM:<a@b.test> SIZE=1x", Cause::bad_parameter, "", "not a number"},
+      {"FROM:<a@b.test> SIZE=", Cause::bad_parameter, "", "nothing"},
+      {"FROM:<a@b.test> SIZE=-1", Cause::bad_parameter, "", "negative"},
+      {"FROM:<a@b.test> SIZE=99999999999999999999", {}, "a@b.test", "20 digits, too big for 64 bits"},
+      {"FROM:<a@b.test> SIZE=999999999999999999999", Cause::bad_parameter, "", "21 digits"},
+      {"FROM:<a@b.test> BODY=BINARYMIME", Cause::bad_parameter, "", "not offered"},
+      {"FROM:<a@b.test> RET=FULL", Cause::unknown_parameter, "", "DSN is not offered"},
+      {"FROM:<a@b.test> ENVID=x", Cause::unknown_parameter, "", "DSN is not offered"},
+      {"FROM:<a@b.test> SMTPUTF8", Cause::unknown_parameter, "", "not offered"},
+      {"FROM:<a@b.test>SIZE=1", Cause::syntax, "", "no space"},
+      {"FROM:a@b.test", Cause::syntax, "", "no brackets"},
+      {"FROM:<a@b.test", Cause::syntax, "", "no closing bracket"},
+      {"FROM <a@b.test>", Cause::syntax, "", "no colon"},
+      {"<a@b.test>", Cause::syntax, "", "no FROM:"},
+      {"", Cause::syntax, "", "nothing"},
+      {"FROM:<a@b..test>", Cause::bad_sender, "", "an empty label"},
+      {"FROM:<a b@b.test>", Cause::bad_sender, "", "a space"},
+      {"FROM:<a@>", Cause::bad_sender, "", "no domain"},
+      {"FROM:<@b.test>", Cause::bad_sender, "", "no local part"},
+      {"FROM:<\"a\tb\"@b.test>", Cause::bad_sender, "", "a control character"},
+      {"FROM:<" + std::string(65, 'a') + "@b.test>", Cause::bad_sender, "", "a local part over 64 octets"},
+      {"FROM:<b\xC3\xBC@b.test>", Cause::not_ascii, "", "UTF-8"},
+      {"FROM:<b@\xFC.test>", Cause::not_ascii, "", "Latin-1"},
+  };
+  for (const auto& row : rows) {
+    CAPTURE(row.argument);
+    CAPTURE(row.why);
+    const auto mail = parse_mail(row.argument);
+    if (row.wrong) {
+      REQUIRE_FALSE(mail);
+      CHECK(mail.error().cause == *row.wrong);
+    } else {
+      REQUIRE(mail);
+      CHECK((mail->sender ? common::format_address(*mail->sender) : "-") == row.sender);
+    }
+  }
+  CHECK(parse_mail("FROM:<a@b.test> SIZE=1000 BODY=8BITMIME")->size == 1000U);
+  CHECK(parse_mail("FROM:<a@b.test> SIZE=1000 BODY=8BITMIME")->body == Body::eight_bit_mime);
+  CHECK(parse_mail("FROM:<a@b.test> SIZE=99999999999999999999")->size == ~std::uint64_t{0});
+}
+
+TEST_CASE("RCPT") {
+  CHECK(parse_rcpt("TO:<a@b.test>")->recipient == common::Address{"a", "b.test", true});
+  CHECK(parse_rcpt("to: <Post.Master>")->recipient == common::Address{"Post.Master", "", true});
+  CHECK(parse_rcpt("TO:<@x.test:a@b.test>")->recipient.domain == "b.test");
+  CHECK(parse_rcpt("TO:<>").error().cause == Cause::bad_recipient);
+  CHECK(parse_rcpt("TO:<a@b.test> NOTIFY=NEVER").error().cause == Cause::unknown_parameter);
+  CHECK(parse_rcpt("TO:<a@b.test> ORCPT=rfc822;a@b.test").error().cause == Cause::unknown_parameter);
+  CHECK(parse_rcpt("TO:<a@b.test").error().cause == Cause::syntax);
+  CHECK(parse_rcpt("TO:<a@b\xC3\xBC.test>").error().cause == Cause::not_ascii);
+}
+
+TEST_CASE("AUTH") {
+  CHECK(parse_auth("plain")->mechanism == "PLAIN");
+  CHECK_FALSE(parse_auth("PLAIN")->response);
+  CHECK(parse_auth("PLAIN AGEAYg==")->response == "AGEAYg==");
+  CHECK(parse_auth("PLAIN =")->response == "=");
+  CHECK_FALSE(parse_auth(""));
+  CHECK_FALSE(parse_auth("PLAIN a b"));
+  CHECK_FALSE(parse_auth("PL/AIN"));
+  CHECK_FALSE(parse_auth("ABCDEFGHIJKLMNOPQRSTU"));
+}
+
+TEST_CASE("names behind HELO") {
+  for (const auto* name : {"client.test", "a", "1.2.3.4", "[192.0.2.1]", "[IPv6:2001:db8::1]", "my_pc", "xn--bcher-kva.test", "client.test."}) {
+    CAPTURE(name);
+    CHECK(is_helo_name(name));
+  }
+  for (const auto* name : {"", "???", "a b", "-a", "a-", "a..b", ".a", ".", "a(b)", "[1.2.3.4", "[]", "a\x01", "b\xC3\xBC", "<x>"}) {
+    CAPTURE(name);
+    CHECK_FALSE(is_helo_name(name));
+  }
+  CHECK_FALSE(is_helo_name(std::string(64, 'a')));
+}

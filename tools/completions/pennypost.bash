@@ -1,0 +1,113 @@
+# Completion of pennypost's commands and options for bash. Names of domains, mailboxes and aliases come from the store,
+# when it can be read.
+
+_pennypost_commands() {
+  case "$1" in
+    '') echo 'domain mailbox alias message store config status reload' ;;
+    domain) echo 'add remove list show lock unlock' ;;
+    mailbox) echo 'add set remove list stat show passwd lock unlock' ;;
+    alias) echo 'add remove list show' ;;
+    message) echo 'list show delete' ;;
+    store) echo 'init check stat' ;;
+    config) echo 'check show' ;;
+  esac
+}
+
+_pennypost_options() {
+  local everywhere='--config --json --version --help'
+  case "$1" in
+    'domain add') echo "--alias-of --remote --drop --if-not-exists $everywhere" ;;
+    'domain remove' | 'mailbox remove') echo "--purge --if-exists $everywhere" ;;
+    'mailbox add') echo "--password-stdin --no-password --hash --quota --max-messages --if-not-exists $everywhere" ;;
+    'mailbox set') echo "--quota --max-messages $everywhere" ;;
+    'mailbox passwd') echo "--password-stdin $everywhere" ;;
+    'alias add') echo "--replace --if-not-exists $everywhere" ;;
+    'alias remove' | 'message delete') echo "--if-exists $everywhere" ;;
+    'message show') echo "--raw $everywhere" ;;
+    'store init') echo "--if-not-exists $everywhere" ;;
+    'config show') echo "--defaults $everywhere" ;;
+    *) echo "$everywhere" ;;
+  esac
+}
+
+# The first column of a list, without its title.
+_pennypost_names() {
+  pennypost "${_pennypost_config[@]}" "$@" 2>/dev/null </dev/null | sed -e 1d -e 's/ .*//'
+}
+
+_pennypost() {
+  # Words are divided by blanks alone: bash would divide addresses at '@' too.
+  local -a typed
+  read -ra typed <<<"${COMP_LINE:0:COMP_POINT}"
+  [[ ${COMP_LINE:COMP_POINT-1:1} == ' ' ]] && typed+=('')
+  local last=$((${#typed[@]} - 1))
+  local current=${typed[last]} previous=${typed[last - 1]}
+  local group='' command='' first='' i words=''
+  local -a _pennypost_config=()
+  COMPREPLY=()
+  for ((i = 1; i < last; i++)); do
+    case "${typed[i]}" in
+      -c | --config)
+        _pennypost_config=(-c "${typed[i + 1]}")
+        ((i++))
+        ;;
+      --alias-of | --hash | --quota | --max-messages) ((i++)) ;;
+      -*) ;;
+      *)
+        if [[ -z $group ]]; then
+          group=${typed[i]}
+        elif [[ -z $command ]]; then
+          command=${typed[i]}
+        elif [[ -z $first ]]; then
+          first=${typed[i]}
+        fi
+        ;;
+    esac
+  done
+
+  case "$previous" in
+    -c | --config)
+      COMPREPLY=($(compgen -f -- "$current"))
+      return
+      ;;
+    --alias-of)
+      COMPREPLY=($(compgen -W "$(_pennypost_names domain list)" -- "$current"))
+      return
+      ;;
+    --hash | --quota | --max-messages) return ;;
+  esac
+
+  if [[ $current == -* ]]; then
+    words=$(_pennypost_options "${group:+$group }$command")
+  elif [[ -z $group ]]; then
+    words=$(_pennypost_commands '')
+  elif [[ -z $command ]]; then
+    words=$(_pennypost_commands "$group")
+  else
+    case "$group $command" in
+      'domain remove' | 'domain show' | 'domain lock' | 'domain unlock' | 'mailbox list' | 'mailbox stat' | 'alias list')
+        [[ -z $first ]] && words=$(_pennypost_names domain list)
+        ;;
+      'mailbox set' | 'mailbox remove' | 'mailbox show' | 'mailbox passwd' | 'mailbox lock' | 'mailbox unlock' | 'message list')
+        [[ -z $first ]] && words=$(_pennypost_names mailbox list)
+        ;;
+      'alias remove' | 'alias show') [[ -z $first ]] && words=$(_pennypost_names alias list) ;;
+      'alias add') [[ -n $first ]] && words=$(_pennypost_names mailbox list) ;;
+      'message show' | 'message delete')
+        if [[ -z $first ]]; then
+          words=$(_pennypost_names mailbox list)
+        else
+          words=$(_pennypost_names message list "$first")
+        fi
+        ;;
+    esac
+  fi
+  COMPREPLY=($(compgen -W "$words" -- "$current"))
+  # Bash puts what we answer behind its own last division.
+  if [[ $current == *@* && $COMP_WORDBREAKS == *@* ]]; then
+    local front=${current%"${current##*@}"}
+    COMPREPLY=("${COMPREPLY[@]#"$front"}")
+  fi
+}
+
+complete -F _pennypost pennypost

@@ -1,0 +1,102 @@
+#include "tools/pennypost/prompt.hpp"
+
+#include <termios.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <initializer_list>
+
+#include <fmt/format.h>
+
+#include "tools/pennypost/failure.hpp"
+
+namespace tools {
+namespace {
+
+constexpr std::size_t longest_line = 1024;  // far above what any password scheme looks at
+volatile std::sig_atomic_t caught = 0;
+
+extern "C" void on_signal(int number) {
+  caught = number;
+}
+
+/// Standard input without echo; whatever ends the prompt, the terminal is left as it was found.
+class Hushed {
+ public:
+  Hushed() {
+    active_ = tcgetattr(STDIN_FILENO, &before_) == 0;
+    if (!active_) return;
+    struct sigaction action{};
+    action.sa_handler = on_signal;  // no SA_RESTART: the read must end
+    for (std::size_t i = 0; i < std::size(signals); ++i) sigaction(signals[i], &action, &actions_[i]);
+    auto quiet = before_;
+    quiet.c_lflag &= ~static_cast<tcflag_t>(ECHO);
+    quiet.c_lflag |= ECHONL;
+    tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
+  }
+  Hushed(const Hushed&) = delete;
+  Hushed& operator=(const Hushed&) = delete;
+  ~Hushed() {
+    if (!active_) return;
+    tcsetattr(STDIN_FILENO, TCSADRAIN, &before_);
+    for (std::size_t i = 0; i < std::size(signals); ++i) sigaction(signals[i], &actions_[i], nullptr);
+    if (caught != 0) std::raise(caught);
+  }
+
+ private:
+  static constexpr int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP};
+  bool active_ = false;
+  termios before_{};
+  struct sigaction actions_[std::size(signals)]{};
+};
+
+/// One line without its end. Octet by octet: what follows belongs to whoever reads on.
+common::Secret read_line() {
+  std::string line;
+  line.reserve(longest_line + 1);  // never moved, so no copy of a password stays behind
+  for (;;) {
+    char octet = 0;
+    const auto got = read(STDIN_FILENO, &octet, 1);
+    if (got < 0 && errno == EINTR && caught == 0) continue;
+    if (got < 0)
+      refuse(caught != 0 ? "interrupted" : fmt::format("standard input cannot be read: {}", std::strerror(errno)));
+    if (got == 0 || octet == '\n') break;
+    if (line.size() == longest_line)
+      refuse(fmt::format("the password is longer than {} octets; choose a shorter one", longest_line));
+    line.push_back(octet);
+  }
+  if (line.ends_with('\r')) line.pop_back();
+  return common::Secret(std::move(line));
+}
+
+void ask(const std::string& prompt) {
+  if (write(STDERR_FILENO, prompt.data(), prompt.size()) < 0) refuse("there is no terminal to ask on");
+}
+
+}  // namespace
+
+common::Secret read_new_password(const std::string& whose, bool from_stdin) {
+  const bool terminal = isatty(STDIN_FILENO) == 1;
+  if (!from_stdin && !terminal) {
+    refuse(
+        "there is no terminal to ask for a password on; give it with --password-stdin, or see --help for the other "
+        "ways");
+  }
+  common::Secret password;
+  {
+    const Hushed hushed;
+    if (!from_stdin) ask(fmt::format("New password for {}: ", whose));
+    password = read_line();
+    if (password.empty()) refuse("an empty password is no password; give one");
+    if (!from_stdin) {
+      ask("Once more: ");
+      const auto again = read_line();
+      if (again.reveal() != password.reveal()) refuse("the two passwords differ; nothing was changed, try again");
+    }
+  }
+  return password;
+}
+
+}  // namespace tools

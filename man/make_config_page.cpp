@@ -1,5 +1,5 @@
-// Puts the table of configuration keys into the page pennypost.toml(5): reads the page with a line @KEYS@ and writes it whole, so
-// that page and parser cannot differ.
+// Puts the table of configuration keys into the page pennypost.toml(5): reads the page with a line @KEYS@ and writes it
+// whole, so that page and parser cannot differ.
 
 #include <fstream>
 #include <iostream>

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 #include <toml++/toml.h>
 
-#include <algorithm>
+#include <map>
 #include <utility>
 
 #include "common/escape.hpp"
@@ -14,13 +14,15 @@ namespace {
 Node to_node(const toml::node& from);
 
 Table to_table(const toml::table& from) {
-  Table table;
-  table.reserve(from.size());
-  for (const auto& [key, value] : from) {
-    table.push_back({std::string{key.str()}, key.source().begin.line, to_node(value)});
-  }
   // toml++ keeps names in alphabetical order; people read from the top.
-  std::ranges::stable_sort(table, {}, &Member::line);
+  std::multimap<std::uint32_t, Member> ordered;
+  for (const auto& [key, value] : from) {
+    const std::uint32_t line = key.source().begin.line;
+    ordered.emplace(line, Member{std::string{key.str()}, line, to_node(value)});
+  }
+  Table table;
+  table.reserve(ordered.size());
+  for (auto& [line, member] : ordered) table.push_back(std::move(member));
   return table;
 }
 

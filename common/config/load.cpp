@@ -5,9 +5,10 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <map>
 #include <optional>
 #include <system_error>
-#include <tuple>
+#include <utility>
 
 #include "common/config/check.hpp"
 #include "common/config/config.hpp"
@@ -62,10 +63,14 @@ std::vector<fs::path> server_files(const fs::path& folder, Mistakes& mistakes) {
 
 /// Warnings apart from errors, each in the order of file and line.
 std::pair<Mistakes, Mistakes> sort_out(Mistakes all) {
-  std::ranges::stable_sort(all, {}, [](const Mistake& mistake) { return std::tie(mistake.file, mistake.line); });
+  std::multimap<std::pair<fs::path, std::uint32_t>, Mistake> ordered;
+  for (Mistake& mistake : all) {
+    const std::pair place{mistake.file, mistake.line};
+    ordered.emplace(place, std::move(mistake));
+  }
   Mistakes warnings;
   Mistakes errors;
-  for (Mistake& mistake : all) (mistake.warning ? warnings : errors).push_back(std::move(mistake));
+  for (auto& [place, mistake] : ordered) (mistake.warning ? warnings : errors).push_back(std::move(mistake));
   return {std::move(warnings), std::move(errors)};
 }
 

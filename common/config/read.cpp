@@ -16,6 +16,7 @@ namespace common::config {
 namespace {
 
 constexpr std::size_t id_limit = 64;
+constexpr std::size_t guess_limit = 100;
 
 std::string machine_name() {
   std::array<char, 256> name{};
@@ -133,7 +134,9 @@ class Walk {
 
   void unknown(const std::string& name, std::uint32_t line) {
     const File other = kind_ == File::suite ? File::server : File::suite;
-    const std::string near = nearest_key(kind_, scope_, name);
+    // In a file that is something else altogether nothing was meant.
+    const bool guess = mistakes_.size() < guess_limit;
+    const std::string near = guess ? nearest_key(kind_, scope_, name) : "";
     const std::string_view leaf = std::string_view{name}.substr(name.rfind('.') + 1);
     std::string remedy = "remove it";
     if (find_key(other, name) != nullptr || is_table(other, name)) {
@@ -201,11 +204,12 @@ Suite read_suite(const std::filesystem::path& file, std::string_view text, std::
 }
 
 ReadServer read_server(const std::filesystem::path& file, std::string_view text, std::vector<Mistake>& mistakes) {
-  const std::string id = file.stem().native();
+  std::string id = file.stem().native();
   if (!is_id(id)) {
     // It stands in every message's record and in the log.
     mistakes.push_back({file, 0, "", "the name of the file is no name for a server",
                         "use letters, digits, dots, hyphens and underscores, at most 64"});
+    id = "unnamed";  // defaults are made of it
   }
   const auto table = parse_file(file, text, mistakes);
   const Scope scope = table ? find_scope(*table) : every;

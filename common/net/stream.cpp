@@ -16,10 +16,12 @@
 namespace common::net {
 namespace {
 
-// Up to here a file's octets are copied through the scratch and leave with what stands before and behind them in
-// one call; sendfile, with two calls more, pays beyond.
-constexpr std::uint64_t small_file = 64 * 1024;
-constexpr std::size_t file_chunk = 4 * TlsSession::record_octets;
+// Up to here a file's octets are copied through the scratch and leave with what stands before and behind them in one
+// call; sendfile, with two calls more, costs less beyond (measured: 5.5 instead of 7.5 us at 4 KiB, 10 instead of 13 at
+// 75 KiB, but 68 instead of 37 at 400 KB).
+constexpr std::size_t file_chunk = Wire::records * TlsSession::record_octets;
+constexpr std::uint64_t small_file = file_chunk;
+static_assert(file_chunk <= Worker::scratch_size);
 
 [[noreturn]] void throw_end(End end) {
   switch (end) {

@@ -32,9 +32,10 @@ class Waiter {
 /// TLS records on their way in and out, and the octets gathered into the next one. Stream's alone; between two
 /// co_awaits only.
 struct Wire {
-  std::array<char, 47 * 1024> in;  // with a part record held back, what it decrypts to fits Worker::buffer()
+  static constexpr std::size_t records = 5;  // leave in one call: a message of 75 KiB with what stands around it
+  std::array<char, 47 * 1024> in;            // with a part record held back, what it decrypts to fits Worker::buffer()
   std::array<char, 16 * 1024> record;
-  std::array<char, 4 * 17 * 1024> out;  // four full records
+  std::array<char, records * 17 * 1024> out;
   std::size_t out_used = 0;
 };
 
@@ -42,6 +43,8 @@ struct Wire {
 /// `context()` and `stop()` belongs to that thread. Large: lives on the heap.
 class Worker {
  public:
+  static constexpr std::size_t scratch_size = 128 * 1024;
+
   explicit Worker(const Clock& clock);
   ~Worker();
   asio::io_context& context() { return context_; }
@@ -71,7 +74,7 @@ class Worker {
   const Clock& clock_;
   Deadlines deadlines_;
   std::array<char, 64 * 1024> buffer_;
-  std::array<char, 128 * 1024> scratch_;
+  std::array<char, scratch_size> scratch_;
   Wire wire_;
   class Sentinel final : public Waiter {
    public:

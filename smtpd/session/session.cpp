@@ -16,6 +16,18 @@ using common::net::End;
 /// More than this is given back before a wait.
 constexpr std::size_t kept_reply_octets = 512;
 
+/// The owners, for a log line: the first few by name.
+std::string name_owners(const mailstore::Envelope& envelope) {
+  constexpr std::size_t named = 8;
+  std::string names;
+  for (std::size_t i = 0; i < envelope.owners.size() && i < named; ++i) {
+    if (i != 0) names += ',';
+    names += envelope.owners[i].delivered_to;
+  }
+  if (envelope.owners.size() > named) names += ",...";
+  return names;
+}
+
 }  // namespace
 
 Session::Session(Services services, common::net::Worker& worker, common::net::Stream stream, std::shared_ptr<const VirtualServer> server)
@@ -219,16 +231,26 @@ asio::awaitable<MessageEnd> Session::receive(mailstore::Draft draft) {
   co_return co_await store(std::move(draft), body);
 }
 
+/// What the log says of a message that was stored.
+struct Session::Accepted {
+  std::string id, from, to;
+  std::size_t owners = 0;
+  std::uint64_t octets = 0;
+};
+
 asio::awaitable<MessageEnd> Session::store(mailstore::Draft draft, mailstore::BodyFacts facts) {
   MessageEnd end;
   end.id = mailstore::format_id(draft.id());
   end.octets = facts.octets;
-  auto& envelope = conversation_.transaction()->envelope;
-  // The log wants it too, but only afterwards: what was not stored was not accepted.
-  mailstore::Envelope handed_over = envelope;
-  const auto stored = co_await services_.store.accept(std::move(draft), std::move(handed_over), facts);
-  if (!stored) co_return refuse(stored.error(), end.id);
-  log_accepted(end.id, envelope, facts.octets);
+  mailstore::Envelope envelope = std::move(conversation_.transaction()->envelope);
+  // For the log, which tells it only afterwards: what was not stored was not accepted.
+  Accepted accepted{end.id, envelope.reverse_path, name_owners(envelope), envelope.owners.size(), end.octets};
+  const auto stored = co_await services_.store.accept(std::move(draft), std::move(envelope), facts);
+  if (!stored) {
+    conversation_.transaction()->envelope.reverse_path = std::move(accepted.from);
+    co_return refuse(stored.error(), end.id);
+  }
+  log_accepted(accepted);
   co_return end;
 }
 
@@ -394,20 +416,12 @@ void Session::log_refused_recipient(const CheckRecipient& question, const Step& 
                                   {"server", server_->terms.server}});
 }
 
-void Session::log_accepted(std::string_view id, const mailstore::Envelope& envelope, std::uint64_t octets) {
-  if (!log::enabled(common::config::LogLevel::info)) return;
-  constexpr std::size_t named = 8;
-  std::string to;
-  for (std::size_t i = 0; i < envelope.owners.size() && i < named; ++i) {
-    if (i != 0) to += ',';
-    to += envelope.owners[i].delivered_to;
-  }
-  if (envelope.owners.size() > named) to += ",...";
-  log::info("message.accepted", {{"id", id},
-                                 {"from", envelope.reverse_path},
-                                 {"to", to},
-                                 {"owners", std::uint64_t{envelope.owners.size()}},
-                                 {"size", octets},
+void Session::log_accepted(const Accepted& accepted) {
+  log::info("message.accepted", {{"id", accepted.id},
+                                 {"from", accepted.from},
+                                 {"to", accepted.to},
+                                 {"owners", std::uint64_t{accepted.owners}},
+                                 {"size", accepted.octets},
                                  {"client", client_},
                                  {"tls", tls_name()},
                                  {"auth", account()},

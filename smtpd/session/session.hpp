@@ -67,7 +67,8 @@ class Session {
   MessageEnd refuse(Cause cause, std::string_view id, std::string_view detail);
   MessageEnd refuse(const mailstore::Error& error, std::string_view id);
   void log_refused_recipient(const CheckRecipient& question, const Step& answer);
-  void log_accepted(std::string_view id, const mailstore::Envelope& envelope, std::uint64_t octets);
+  struct Accepted;
+  void log_accepted(const Accepted& accepted);
   void log_reply(const Reply& reply);
   std::string_view tls_name() const { return tls_ ? std::string_view{tls_->protocol} : std::string_view{}; }
   std::string_view account() const { return conversation_.identity() ? std::string_view{conversation_.identity()->address} : std::string_view{}; }

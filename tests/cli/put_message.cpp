@@ -1,5 +1,5 @@
-// Puts one message into one mailbox, as smtpd would: put_message STORE ADDRESS REVERSE-PATH <MESSAGE, prints the id. For tests of the
-// tool that need mail and no daemon.
+// Puts one message into one mailbox, as smtpd would: put_message STORE ADDRESS REVERSE-PATH <MESSAGE, prints the id.
+// For tests of the tool that need mail and no daemon.
 
 #include <iostream>
 #include <iterator>
@@ -22,8 +22,8 @@ std::string stuffed(const std::string& message) {
   return out;
 }
 
-asio::awaitable<mailstore::Result<std::string>> put(mailstore::Store& store, mailstore::Owner owner, std::string reverse_path,
-                                                    std::string message) {
+asio::awaitable<mailstore::Result<std::string>> put(mailstore::Store& store, mailstore::Owner owner,
+                                                    std::string reverse_path, std::string message) {
   auto begun = co_await store.begin();
   if (!begun) co_return std::unexpected(begun.error());
   const auto stored = stuffed(message);

@@ -1,6 +1,8 @@
 """Domains, mailboxes, aliases: their whole life, said twice, and refused with a remedy."""
 
+import os
 import re
+import subprocess
 import unittest
 
 from post_office import PostOffice
@@ -181,6 +183,17 @@ class Mailboxes(PostOffice):
         self.assertTrue(lines[0].startswith("MAILBOX "), lines)
         self.assertEqual({line.find(word) for line, word in zip(lines, ["LOCKED"] + ["no"] * 5)}, {lines[0].find("LOCKED")})
         self.assertEqual(self.done("mailbox", "list", "example.test").count("\n"), 3)
+
+
+    def test_a_list_of_several_pages(self):
+        self.done("domain", "add", "zeta.test")
+        subprocess.run([os.environ["ADD_MAILBOXES"], str(self.folder / "store"), "example.test", "2001"], timeout=120, check=True)
+        self.add_mailbox("ann@zeta.test")
+        want = [f"p{number:06}@example.test" for number in range(2001)] + ["postmaster@example.test", "ann@zeta.test"]
+        self.assertEqual([m["address"] for m in self.done_json("mailbox", "list")], want)
+        self.assertEqual([m["address"] for m in self.done_json("mailbox", "stat", "example.test")], want[:-1])
+        self.assertEqual([line.split()[0] for line in self.done("mailbox", "list").splitlines()], ["MAILBOX", *want])
+        self.assertEqual(self.done_json("domain", "show", "example.test")["mailboxes"], 2002)
 
 
 class Aliases(PostOffice):

@@ -5,7 +5,9 @@ The first paragraph tells the behaviour. Then, a line each:
     given domain NAME [OPTION...]            `pennypost domain add`
     given mailbox ADDRESS [password PASSWORD]
     given alias ADDRESS -> TARGET...
+    given message ADDRESS TEXT               delivered by SMTP before it begins; escapes as in C|
     given config SERVER KEY = VALUE          a TOML value; SERVER: mx, submission, pop3, suite
+    given whole packets                      --octets does not cut what this one sends
     server SERVER [tls] [as NAME]            connects; NAME keeps several connections apart
     on NAME                                  goes on with an earlier connection
     C: LINE        sent with CRLF            C| OCTETS      sent as they are
@@ -44,8 +46,9 @@ class Transcript:
     path: str
     title: str
     config: dict          # server -> {key: raw TOML}
-    givens: list          # of Step: domain, mailbox, alias
+    givens: list          # of Step: domain, mailbox, alias, message
     steps: list
+    whole: bool           # packets are never cut
 
 
 GIVEN_CONFIG = re.compile(r"(mx|submission|pop3|suite) ([a-z0-9_.]+) = (.+)")
@@ -104,7 +107,7 @@ def glob_of(text, known):
 def parse(path, text):
     lines = text.split("\n")
     title = []
-    config, givens, steps = {}, [], []
+    config, givens, steps, whole = {}, [], [], False
     number = 0
     while number < len(lines) and lines[number].strip():
         title.append(lines[number].strip())
@@ -128,7 +131,9 @@ def parse(path, text):
                 if not match:
                     raise Mistake(f"{path}:{at}: given config SERVER KEY = VALUE")
                 config.setdefault(match[1], {})[match[2]] = match[3]
-            elif what in ("domain", "mailbox", "alias"):
+            elif line == "given whole packets":
+                whole = True
+            elif what in ("domain", "mailbox", "alias", "message"):
                 givens.append(Step(what, rest, at))
             else:
                 raise Mistake(f"{path}:{at}: given what? {what}")
@@ -138,4 +143,4 @@ def parse(path, text):
             raise Mistake(f"{path}:{at}: not understood: {line}")
     if not steps:
         raise Mistake(f"{path}: nothing happens in it")
-    return Transcript(path, " ".join(title), config, givens, steps)
+    return Transcript(path, " ".join(title), config, givens, steps, whole)

@@ -11,6 +11,7 @@ import argparse
 import pathlib
 import re
 import shlex
+import smtplib
 import socket
 import ssl
 import sys
@@ -122,12 +123,17 @@ class Player:
         domains = {suite.DOMAIN}
         self.house.tool("domain", "add", suite.DOMAIN, "--if-not-exists")
         for given in self.transcript.givens:
-            words = shlex.split(given.text)
+            words = shlex.split(given.text) if given.kind != "message" else []
             if given.kind == "domain":
                 domains.add(words[0])
                 self.house.tool("domain", "add", *words, "--if-not-exists")
             elif given.kind == "mailbox":
                 self.house.add_mailbox(words[0], words[2] if words[1:2] == ["password"] else None)
+            elif given.kind == "message":
+                address, _, text = given.text.partition(" ")
+                octets = language.octets_to_send(language.Step("C|", text, given.line), {})
+                with smtplib.SMTP("127.0.0.1", self.ports["mx", False], timeout=PATIENCE) as client:
+                    client.sendmail("x@client.test", [address], octets)
             else:
                 address, arrow, *targets = words
                 if arrow != "->":
@@ -226,7 +232,8 @@ class Player:
     def on_on(self, text):
         if text not in self.connections:
             raise Mismatch(f"no connection {text}")
-        self.connection.flush()
+        if self.current in self.connections:
+            self.connection.flush()
         self.current = text
 
     def on_closed(self, _):
@@ -331,7 +338,7 @@ def run_group(transcripts, options):
                  (("mx", False), ("submission", False), ("submission", True), ("pop3", False), ("pop3", True))}
         for transcript in transcripts:
             started = time.monotonic()
-            player = Player(house, ports, transcript, options.octets)
+            player = Player(house, ports, transcript, options.octets and not transcript.whole)
             try:
                 player.prepare()
                 try:

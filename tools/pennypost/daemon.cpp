@@ -38,8 +38,10 @@ Answer ask(Session& session, std::string_view daemon, std::string_view command) 
   const auto socket = common::daemon::control_path(session.config().suite.run.directory, daemon);
   auto answer = common::daemon::ask(socket, command);
   if (!answer) return {daemon, std::nullopt, answer.error()};
-  if (!answer->value("ok", false))
-    return {daemon, std::nullopt, answer->value("error", std::string("it gave no reason")), true};
+  if (!answer->value("ok", false)) {
+    const auto reason = answer->value("error", std::string("it gave no reason"));
+    return {daemon, std::nullopt, fmt::format("{}: {}", daemon, reason), true};
+  }
   answer->erase("ok");
   return {daemon, std::move(*answer), {}};
 }
@@ -111,11 +113,23 @@ void status(Session& session) {
     } else if (answer.facts) {
       print_status(answer);
     } else {
-      print(shown(fmt::format("{}: {}", answer.daemon, answer.trouble)) + "\n");
+      print(shown(answer.trouble) + "\n");
     }
   }
   if (as_json) print(objects + "\n]\n");
   if (!all) throw Failure{Status::failed, {}};
+}
+
+/// A configuration may have several mistakes, each in a line of its own.
+void complain_of(const Answer& answer) {
+  std::string_view rest = answer.trouble;
+  for (;;) {
+    const auto end = rest.find('\n');
+    complain(fmt::format("reload: {}", rest.substr(0, end)));
+    if (end == rest.npos) break;
+    rest.remove_prefix(end + 1);
+  }
+  if (answer.refused) complain(fmt::format("reload: {} goes on as before", answer.daemon));
 }
 
 void reload(Session& session) {
@@ -137,8 +151,7 @@ void reload(Session& session) {
       print(fmt::format("{}: configuration read again\n", answer.daemon));
       for (const auto& note : notes) print("  " + shown(note) + "\n");
     } else {
-      complain(fmt::format("reload: {}: {}{}", answer.daemon, answer.trouble,
-                           answer.refused ? "; it goes on as before" : ""));
+      complain_of(answer);
     }
   }
   if (as_json) print(objects + "\n]\n");

@@ -70,6 +70,7 @@ int main(int argc, char** argv) {
         ->type_name("FILE");
     root.add_flag("--json", program.session.json_option, "Prints JSON");
     root.require_subcommand(1);
+    tools::use_plain_help(root);
     tools::add_domain_commands(root, program);
     tools::add_mailbox_commands(root, program);
     tools::add_alias_commands(root, program);

@@ -1,6 +1,7 @@
 #include "tools/pennypost/program.hpp"
 
 #include <algorithm>
+#include <memory>
 #include <set>
 
 #include <fmt/format.h>
@@ -31,7 +32,22 @@ std::string names_of_commands(const CLI::App& app) {
   return names;
 }
 
+/// What an option takes, and nothing of what excludes what: the manual has that.
+class PlainHelp : public CLI::Formatter {
+ public:
+  std::string make_option_opts(const CLI::Option* option) const override {
+    std::string text;
+    if (!option->get_type_name().empty() && option->get_items_expected_max() > 0) text = " " + option->get_type_name();
+    if (option->get_expected_max() > 1) text += " ...";
+    return text;
+  }
+};
+
 }  // namespace
+
+void use_plain_help(CLI::App& root) {
+  root.formatter(std::make_shared<PlainHelp>());
+}
 
 CLI::App* add_group(CLI::App& parent, const std::string& name, const std::string& description) {
   auto* group = parent.add_subcommand(name, description);

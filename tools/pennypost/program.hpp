@@ -17,6 +17,8 @@ struct Program {
   std::function<void()> run;  ///< the command that the line chose
 };
 
+/// Before any command is added: they take it over.
+void use_plain_help(CLI::App& root);
 /// A word that is followed by another: `pennypost domain ...`.
 CLI::App* add_group(CLI::App& parent, const std::string& name, const std::string& description);
 /// A command; `run` is called once the whole line has been understood.

@@ -36,10 +36,13 @@ TEST_CASE("addresses that are right (RFC 5321 4.1.2)") {
       {"a@[192.0.2.7]", "a", "[192.0.2.7]", true, "a@[192.0.2.7]", "a@[192.0.2.7]", "IPv4 literal"},
       {"a@[ipv6:2001:DB8:0:0::1]", "a", "[IPv6:2001:db8::1]", true, "a@[IPv6:2001:db8::1]", "a@[IPv6:2001:db8::1]",
        "IPv6 literal, one spelling"},
-      {"a@b\xC3\xBC" "cher.example", "a", "xn--bcher-kva.example", false, "a@xn--bcher-kva.example",
-       "a@xn--bcher-kva.example", "U-label"},
-      {"a@B\xC3\x9C" "CHER.Example", "a", "xn--bcher-kva.example", false, "a@xn--bcher-kva.example",
-       "a@xn--bcher-kva.example", "capitals of a U-label"},
+      {"a@b\xC3\xBC"
+       "cher.example",
+       "a", "xn--bcher-kva.example", false, "a@xn--bcher-kva.example", "a@xn--bcher-kva.example", "U-label"},
+      {"a@B\xC3\x9C"
+       "CHER.Example",
+       "a", "xn--bcher-kva.example", false, "a@xn--bcher-kva.example", "a@xn--bcher-kva.example",
+       "capitals of a U-label"},
       {"a@fa\xC3\x9F.de", "a", "xn--fa-hia.de", false, "a@xn--fa-hia.de", "a@xn--fa-hia.de",
        "IDNA 2008 keeps the sharp s"},
       {"\xC3\x84nn@x", "\xC3\x84nn", "x", false, "\xC3\x84nn@x", "\xC3\xA4nn@x", "UTF-8 folds"},

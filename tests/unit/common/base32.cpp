@@ -24,7 +24,8 @@ TEST_CASE("an id is 13 lower-case letters (RFC 4648 6)") {
 }
 
 TEST_CASE("an id has one spelling") {
-  const char* const others[] = {"", "aaaaaaaaaaaa", "aaaaaaaaaaaaaa", "aaaaaaaaaaaab", "AAAAAAAAAAAAC", "aaaaaaaaaaaa=", "aaaaaaaaaaa1a"};
+  const char* const others[] = {
+      "", "aaaaaaaaaaaa", "aaaaaaaaaaaaaa", "aaaaaaaaaaaab", "AAAAAAAAAAAAC", "aaaaaaaaaaaa=", "aaaaaaaaaaa1a"};
   for (const auto* text : others) {
     CAPTURE(text);
     CHECK_FALSE(common::parse_base32(text));

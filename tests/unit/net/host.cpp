@@ -67,7 +67,9 @@ Host::~Host() {
 namespace {
 
 // The session lives in this frame: its lambda must outlast the coroutine made by it.
-asio::awaitable<void> run_session(Session session, Stream stream) { co_await session(stream); }
+asio::awaitable<void> run_session(Session session, Stream stream) {
+  co_await session(stream);
+}
 
 }  // namespace
 
@@ -79,9 +81,9 @@ std::future<void> Host::serve(Descriptor socket, Session session) {
     socklen_t length = sizeof name;
     ::getsockname(raw, reinterpret_cast<sockaddr*>(&name), &length);
     Stream stream{*worker_, Stream::Socket{worker_->context(), asio::generic::stream_protocol{name.ss_family, 0}, raw}};
-    asio::co_spawn(worker_->context(), run_session(std::move(session), std::move(stream)), [ended](const std::exception_ptr& error) {
-      error ? ended->set_exception(error) : ended->set_value();
-    });
+    asio::co_spawn(
+        worker_->context(), run_session(std::move(session), std::move(stream)),
+        [ended](const std::exception_ptr& error) { error ? ended->set_exception(error) : ended->set_value(); });
   });
   return future;
 }

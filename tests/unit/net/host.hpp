@@ -51,7 +51,8 @@ struct Ends {
   Descriptor client, server;
 };
 enum class Over { tcp, unix_socket };
-/// Two connected blocking sockets that give up after ten seconds. `send_buffer`: of the server's end, 0 for the usual one.
+/// Two connected blocking sockets that give up after ten seconds. `send_buffer`: of the server's end, 0 for the usual
+/// one.
 Ends connect_pair(Over over, int send_buffer = 0);
 
 using Session = std::function<asio::awaitable<void>(Stream&)>;

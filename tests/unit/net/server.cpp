@@ -103,7 +103,9 @@ asio::awaitable<void> greet(Worker&, Stream stream, Door door) {
   }
 }
 
-std::string refuse(const config::Server& server) { return "421 4.7.0 " + server.id + " is full\r\n"; }
+std::string refuse(const config::Server& server) {
+  return "421 4.7.0 " + server.id + " is full\r\n";
+}
 
 void wait_until(const std::function<bool()>& condition) {
   for (int i = 0; i < 10'000 && !condition(); ++i) std::this_thread::yield();
@@ -115,7 +117,8 @@ void wait_until(const std::function<bool()>& condition) {
 TEST_CASE("every address answers, with the port that the kernel chose, on all workers") {
   const Folder folder;
   Server server{3, system_clock_source(), greet, refuse};
-  const std::vector servers{server_on("mx", {at("127.0.0.1"), at("::1")}), server_on("lmtp", {at_path(folder / "lmtp")})};
+  const std::vector servers{server_on("mx", {at("127.0.0.1"), at("::1")}),
+                            server_on("lmtp", {at_path(folder / "lmtp")})};
   REQUIRE(server.listen(servers));
   server.start();
   const auto addresses = server.addresses();

@@ -75,7 +75,8 @@ TEST_CASE_FIXTURE(Fixture, "TLS 1.2 and 1.3: octets both ways, facts, the same c
   }
 }
 
-TEST_CASE_FIXTURE(Fixture, "a second connection resumes the session of the first, also after a reload of the certificates") {
+TEST_CASE_FIXTURE(Fixture,
+                  "a second connection resumes the session of the first, also after a reload of the certificates") {
   for (const int version : versions) {
     Host host;
     std::unique_ptr<TlsClient> first;
@@ -123,7 +124,8 @@ TEST_CASE_FIXTURE(Fixture, "large and small pieces, large files, both ways, with
     for (const int send_buffer : {0, 2048}) {
       Host host;
       auto ends = connect_pair(Over::tcp, send_buffer);
-      std::vector<std::string> texts{"", "+OK\r\n", sample(100'000, 2), "a", "b", sample(16384, 3), sample(16385, 4), ""};
+      std::vector<std::string> texts{"",  "+OK\r\n",        sample(100'000, 2), "a",
+                                     "b", sample(16384, 3), sample(16385, 4),   ""};
       std::string all;
       for (const auto& text : texts) all += text;
       auto ended = host.serve(std::move(ends.server), [&](Stream& stream) -> asio::awaitable<void> {
@@ -142,7 +144,8 @@ TEST_CASE_FIXTURE(Fixture, "large and small pieces, large files, both ways, with
       TlsClient client{ends.client.get(), {.version = version}};
       REQUIRE(client.connect());
       client.send(content);
-      for (const std::size_t length : {0UL, 4096UL, 65536UL, 399'000UL}) all += "+OK\r\n" + content.substr(5, length) + ".\r\n";
+      for (const std::size_t length : {0UL, 4096UL, 65536UL, 399'000UL})
+        all += "+OK\r\n" + content.substr(5, length) + ".\r\n";
       all += content.substr(0, 100);
       const bool equal = client.receive() == all;
       CHECK(equal);
@@ -186,12 +189,14 @@ TEST_CASE_FIXTURE(Fixture, "records cut anywhere: one octet at a time") {
   // Between the client and the server stands one who passes single octets on.
   std::thread forward{[&] {
     char octet;
-    while (::recv(relay.server.get(), &octet, 1, 0) == 1) send_all(ends.client.get(), {&octet, 1});
+    while (::recv(relay.server.get(), &octet, 1, 0) == 1 && ::send(ends.client.get(), &octet, 1, MSG_NOSIGNAL) == 1) {
+    }
     ::shutdown(ends.client.get(), SHUT_WR);
   }};
   std::thread backward{[&] {
     char octet;
-    while (::recv(ends.client.get(), &octet, 1, 0) == 1) send_all(relay.server.get(), {&octet, 1});
+    while (::recv(ends.client.get(), &octet, 1, 0) == 1 && ::send(relay.server.get(), &octet, 1, MSG_NOSIGNAL) == 1) {
+    }
     ::shutdown(relay.server.get(), SHUT_WR);
   }};
   {
@@ -222,7 +227,8 @@ TEST_CASE_FIXTURE(Fixture, "what comes in one segment with the end of the handsh
   char buffer[65536];
   const auto drain = [&] {
     std::string out;
-    for (int got; (got = BIO_read(outer, buffer, sizeof buffer)) > 0;) out.append(buffer, static_cast<std::size_t>(got));
+    for (int got; (got = BIO_read(outer, buffer, sizeof buffer)) > 0;)
+      out.append(buffer, static_cast<std::size_t>(got));
     return out;
   };
   std::string held;

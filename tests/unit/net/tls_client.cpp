@@ -22,10 +22,12 @@ Certificate make_certificate(const Folder& folder, std::string_view stem, std::s
   X509_set_pubkey(certificate, key);
   X509_NAME* const subject = X509_get_subject_name(certificate);
   const std::string common_name{name};
-  X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC, reinterpret_cast<const unsigned char*>(common_name.c_str()), -1, -1, 0);
+  X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC, reinterpret_cast<const unsigned char*>(common_name.c_str()),
+                             -1, -1, 0);
   X509_set_issuer_name(certificate, subject);
   REQUIRE(X509_sign(certificate, key, EVP_sha256()) > 0);
-  const Certificate files{(folder / (std::string{stem} + ".crt")).string(), (folder / (std::string{stem} + ".key")).string()};
+  const Certificate files{(folder / (std::string{stem} + ".crt")).string(),
+                          (folder / (std::string{stem} + ".key")).string()};
   std::FILE* file = std::fopen(files.certificate.c_str(), "w");
   PEM_write_X509(file, certificate);
   std::fclose(file);
@@ -65,7 +67,9 @@ TlsClient::~TlsClient() {
   SSL_CTX_free(context_);
 }
 
-bool TlsClient::connect() { return SSL_connect(ssl_) == 1; }
+bool TlsClient::connect() {
+  return SSL_connect(ssl_) == 1;
+}
 
 void TlsClient::send(std::string_view octets) {
   while (!octets.empty()) {
@@ -86,7 +90,9 @@ std::string TlsClient::receive(std::size_t count) {
   return all;
 }
 
-bool TlsClient::closed_properly() const { return (SSL_get_shutdown(ssl_) & SSL_RECEIVED_SHUTDOWN) != 0; }
+bool TlsClient::closed_properly() const {
+  return (SSL_get_shutdown(ssl_) & SSL_RECEIVED_SHUTDOWN) != 0;
+}
 
 std::string TlsClient::exporter() {
   std::array<unsigned char, 32> key{};
@@ -107,7 +113,8 @@ std::string TlsClient::peer_name() {
   X509* const certificate = SSL_get1_peer_certificate(ssl_);
   if (certificate == nullptr) return {};
   std::array<char, 256> name{};
-  X509_NAME_get_text_by_NID(X509_get_subject_name(certificate), NID_commonName, name.data(), static_cast<int>(name.size()));
+  X509_NAME_get_text_by_NID(X509_get_subject_name(certificate), NID_commonName, name.data(),
+                            static_cast<int>(name.size()));
   X509_free(certificate);
   return name.data();
 }

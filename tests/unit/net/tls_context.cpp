@@ -58,7 +58,7 @@ TEST_CASE("the certificate follows the name that the client asks for") {
   const struct {
     const char* asked;
     const char* got;
-  } rows[] = {{nullptr, "default.test"},      {"mail.one.test", "one.test"}, {"MAIL.ONE.TEST", "one.test"},
+  } rows[] = {{nullptr, "default.test"},    {"mail.one.test", "one.test"},     {"MAIL.ONE.TEST", "one.test"},
               {"a.star.test", "star.test"}, {"a.b.star.test", "default.test"}, {"elsewhere.test", "default.test"}};
   Host host;
   for (const auto& row : rows) {

@@ -1,0 +1,318 @@
+#include "mailstore/directory.hpp"
+
+#include "expect.hpp"
+#include "mailstore/store.hpp"
+#include "tests/support/store_harness.hpp"
+
+using namespace mailstore;
+using tests::error_of;
+using tests::got;
+
+namespace {
+
+Domain local(std::string name) {
+  return {.name = std::move(name), .alias_of = {}};
+}
+Domain alias_domain(std::string name, std::string of) {
+  return {.name = std::move(name), .kind = DomainKind::alias, .alias_of = std::move(of)};
+}
+
+std::vector<std::string> mailbox_names(Store& store, std::string_view domain, std::string_view after = {}) {
+  std::vector<std::string> names;
+  got(store.directory()->each_mailbox(
+      domain,
+      [&](const Mailbox& box) {
+        names.push_back(box.address);
+        return true;
+      },
+      after));
+  return names;
+}
+
+}  // namespace
+
+TEST_CASE("domains are added once, locked, and listed in order") {
+  tests::TestStore store(0);
+  CHECK(error_of(tests::add_domain(*store, local("example.test"))) == Errc::exists);
+  CHECK_FALSE(error_of(tests::add_domain(*store, local("b.test"))));
+  CHECK_FALSE(error_of(tests::add_domain(*store, local("a.test"))));
+  CHECK(error_of(tests::lock_domain(*store, "none.test", true)) == Errc::not_found);
+  CHECK_FALSE(error_of(tests::lock_domain(*store, "b.test", true)));
+  CHECK(got(store->directory()->domain("b.test"))->locked);
+  CHECK(got(store->directory()->domain("b.test"))->created > 0);
+  CHECK_FALSE(got(store->directory()->domain("none.test")));
+  CHECK_FALSE(got(store->directory()->domain("")));
+  CHECK_FALSE(got(store->directory()->domain(std::string(600, 'x'))));
+  std::vector<std::string> names;
+  std::uint64_t boxes = 0;
+  const auto each = [&](const Domain& domain) {
+    names.push_back(domain.name);
+    boxes += domain.mailboxes;
+    return names.size() < 2;
+  };
+  got(store->directory()->each_domain(each));
+  CHECK(names == std::vector<std::string>{"a.test", "b.test"});
+  got(store->directory()->each_domain(each, "b.test"));
+  CHECK(names.back() == "example.test");
+  CHECK(boxes == 1);
+}
+
+TEST_CASE("an alias domain needs a domain with mailboxes of its own") {
+  tests::TestStore store(1);
+  CHECK(error_of(tests::add_domain(*store, alias_domain("x.test", "none.test"))) == Errc::not_found);
+  CHECK_FALSE(error_of(tests::add_domain(*store, alias_domain("x.test", "example.test"))));
+  CHECK(error_of(tests::add_domain(*store, alias_domain("y.test", "x.test"))) == Errc::conflict);
+  CHECK(error_of(tests::add_domain(*store, alias_domain("z.test", "z.test"))) == Errc::not_found);
+  CHECK(error_of(tests::add_mailbox(*store, "a@x.test")) == Errc::conflict);
+  CHECK(error_of(tests::put_alias(*store, {.address = "a@x.test", .targets = {"u0@example.test"}})) == Errc::conflict);
+  CHECK_FALSE(error_of(tests::remove_domain(*store, "x.test", false)));
+}
+
+TEST_CASE("the first domain has a postmaster, later ones do not") {
+  tests::TestStore store(0);
+  CHECK(got(store->directory()->mailbox("postmaster@example.test")));
+  got(tests::add_domain(*store, local("second.test")));
+  CHECK_FALSE(got(store->directory()->mailbox("postmaster@second.test")));
+  // An alias domain is no first domain.
+  tests::TempFolder folder;
+  auto options = tests::small_options(folder.path() / "store");
+  got(Store::init(options));
+  const auto other = got(Store::open(options));
+  got(tests::add_domain(*other, {.name = "far.test", .kind = DomainKind::remote, .alias_of = {}}));
+  got(tests::add_domain(*other, local("near.test")));
+  CHECK(got(other->directory()->mailbox("postmaster@near.test")));
+}
+
+TEST_CASE("mailboxes are added once, changed, and listed by domain and in pages") {
+  tests::TestStore store(0);
+  CHECK(error_of(tests::add_mailbox(*store, "a@none.test")) == Errc::not_found);
+  const auto first = got(tests::add_mailbox(*store, NewMailbox{.address = "ann@example.test",
+                                                               .display = "Ann@Example.test",
+                                                               .quota_octets = 10,
+                                                               .quota_messages = 2,
+                                                               .credential = {.password_hash = "h",
+                                                                              .scram_sha256 = {}}}));
+  CHECK(error_of(tests::add_mailbox(*store, "ann@example.test")) == Errc::exists);
+  const auto second = got(tests::add_mailbox(*store, "bob@example.test"));
+  CHECK(first != second);
+
+  auto ann = got(store->directory()->mailbox("ann@example.test")).value();
+  CHECK(ann.number == first);
+  CHECK(ann.display == "Ann@Example.test");
+  CHECK(ann.quota_octets == 10);
+  CHECK(ann.quota_messages == 2);
+  CHECK(ann.credential.version > 0);
+  CHECK(ann.credential.password_hash == "h");
+  const auto bob = got(store->directory()->mailbox(second)).value();
+  CHECK(bob.address == "bob@example.test");
+  CHECK(bob.display == "bob@example.test");
+  CHECK(bob.credential.version == 0);
+
+  CHECK(error_of(tests::change_mailbox(*store, "eve@example.test", {})) == Errc::not_found);
+  MailboxChange change{.locked = true, .quota_octets = 20};
+  change.credential = Credential{.password_hash = "i", .scram_sha256 = "s"};
+  got(tests::change_mailbox(*store, "ann@example.test", change));
+  const auto changed = got(store->directory()->mailbox("ann@example.test")).value();
+  CHECK(changed.locked);
+  CHECK(changed.quota_octets == 20);
+  CHECK(changed.quota_messages == 2);
+  CHECK(changed.credential.version > ann.credential.version);
+  CHECK(changed.credential.scram_sha256 == "s");
+
+  got(tests::add_domain(*store, local("example")));
+  got(tests::add_domain(*store, local("example.test2")));
+  got(tests::add_mailbox(*store, "zoe@example"));
+  got(tests::add_mailbox(*store, "abe@example.test2"));
+  CHECK(mailbox_names(*store, "example.test") ==
+        std::vector<std::string>{"ann@example.test", "bob@example.test", "postmaster@example.test"});
+  CHECK(mailbox_names(*store, "example") == std::vector<std::string>{"zoe@example"});
+  CHECK(mailbox_names(*store, "").size() == 5);
+  CHECK(mailbox_names(*store, "example.test", "ann@example.test") ==
+        std::vector<std::string>{"bob@example.test", "postmaster@example.test"});
+  CHECK(mailbox_names(*store, "example.test", "aab@example.test").size() == 3);
+  CHECK(mailbox_names(*store, "example.test", "zoe@example").size() == 3);
+  CHECK(mailbox_names(*store, "", "bob@example.test") ==
+        std::vector<std::string>{"postmaster@example.test", "abe@example.test2"});
+  CHECK(mailbox_names(*store, "example.test", "zzz@example.test").empty());
+}
+
+TEST_CASE("a mailbox whose password is taken away has no credential any more") {
+  tests::TestStore store(0);
+  got(tests::add_mailbox(*store, NewMailbox{.address = "ann@example.test",
+                                            .display = {},
+                                            .credential = {.password_hash = "h", .scram_sha256 = {}}}));
+  MailboxChange change;
+  change.credential = Credential{};
+  got(tests::change_mailbox(*store, "ann@example.test", change));
+  CHECK(got(store->directory()->mailbox("ann@example.test"))->credential.version == 0);
+}
+
+TEST_CASE("a removed mailbox keeps mail and name until it is purged") {
+  tests::TestStore store(2);
+  const auto box = store.boxes()[0];
+  got(tests::deliver(*store, {.to = {box}, .octets = tests::make_message("one", 300)}));
+  CHECK(error_of(tests::remove_mailbox(*store, "none@example.test", false)) == Errc::not_found);
+  got(tests::remove_mailbox(*store, "u0@example.test", false));
+  CHECK_FALSE(got(store->directory()->mailbox("u0@example.test")));
+  CHECK_FALSE(got(store->directory()->mailbox(box)));
+  CHECK(error_of(tests::remove_mailbox(*store, "u0@example.test", false)) == Errc::not_found);
+  CHECK(error_of(tests::change_mailbox(*store, "u0@example.test", {.locked = true})) == Errc::not_found);
+  const auto again = tests::add_mailbox(*store, "u0@example.test");
+  REQUIRE(error_of(again) == Errc::conflict);
+  CHECK(again.error().detail.find("restore") != std::string::npos);
+  CHECK(again.error().detail.find("--purge") != std::string::npos);
+  CHECK(error_of(tests::put_alias(*store, {.address = "u0@example.test", .targets = {"a@far.test"}})) ==
+        Errc::conflict);
+  CHECK(mailbox_names(*store, "example.test").size() == 2);
+
+  // Accepted at RCPT is accepted: it is kept with the mailbox.
+  got(tests::deliver(*store, {.to = {box}, .octets = tests::make_message("under way", 300)}));
+  CHECK(got(store->peek(box)).messages == 2);
+  CHECK(error_of(tests::remove_domain(*store, "example.test", false)) == Errc::conflict);
+
+  got(tests::remove_mailbox(*store, "u0@example.test", true));
+  CHECK(got(store->peek(box)).messages == 0);
+  CHECK(error_of(tests::remove_mailbox(*store, "u0@example.test", true)) == Errc::not_found);
+  const auto fresh = got(tests::add_mailbox(*store, "u0@example.test"));
+  CHECK(fresh != box);
+  CHECK(got(store->peek(fresh)).messages == 0);
+  CHECK(tests::problems(*store) == "");
+}
+
+TEST_CASE("a purge takes mail in pieces, and only its own") {
+  tests::TestStore store(2);
+  std::vector<tests::Letter> letters(600, {.to = store.boxes(), .octets = tests::make_message("both", 150)});
+  for (const auto& result : tests::deliver_together(*store, letters)) CHECK(result);
+  got(tests::remove_mailbox(*store, "u0@example.test", true));
+  CHECK(got(store->peek(store.boxes()[0])).messages == 0);
+  CHECK(got(store->peek(store.boxes()[1])).messages == 600);
+  CHECK(tests::problems(*store) == "");
+}
+
+TEST_CASE("mail for a mailbox purged meanwhile goes to the other owners") {
+  tests::TestStore store(2, [](Options& options) { options.stream_threshold = 4000; });
+  got(tests::remove_mailbox(*store, "u0@example.test", true));
+  CHECK(tests::deliver(*store, {.to = store.boxes(), .octets = tests::make_message("one", 300)}));
+  CHECK(tests::deliver(*store, {.to = store.boxes(), .octets = tests::make_message("one", 30000)}));
+  CHECK(got(store->peek(store.boxes()[0])).messages == 0);
+  CHECK(got(store->peek(store.boxes()[1])).messages == 2);
+  const auto files = store.segment_files();
+  CHECK(tests::deliver(*store, {.to = {store.boxes()[0]}, .octets = tests::make_message("one", 300)}));
+  CHECK(tests::deliver(*store, {.to = {store.boxes()[0]}, .octets = tests::make_message("one", 30000)}));
+  CHECK(store.segment_files() == files);
+  CHECK(tests::problems(*store) == "");
+}
+
+TEST_CASE("a domain goes when it is empty, or with all it has") {
+  tests::TestStore store(1);
+  CHECK(error_of(tests::remove_domain(*store, "none.test", false)) == Errc::not_found);
+  CHECK(error_of(tests::remove_domain(*store, "none.test", true)) == Errc::not_found);
+  CHECK(error_of(tests::remove_domain(*store, "example.test", false)) == Errc::conflict);
+  got(tests::add_domain(*store, local("second.test")));
+  CHECK_FALSE(error_of(tests::remove_domain(*store, "second.test", false)));
+
+  got(tests::add_domain(*store, local("second.test")));
+  got(tests::put_alias(*store, {.address = "a@second.test", .targets = {"u0@example.test"}}));
+  CHECK(error_of(tests::remove_domain(*store, "second.test", false)) == Errc::conflict);
+  const auto box = got(tests::add_mailbox(*store, "b@second.test"));
+  got(tests::deliver(*store, {.to = {box, store.boxes()[0]}, .octets = tests::make_message("shared", 500)}));
+  got(tests::remove_domain(*store, "second.test", true));
+  CHECK_FALSE(got(store->directory()->domain("second.test")));
+  CHECK_FALSE(got(store->directory()->alias("a@second.test")));
+  CHECK_FALSE(got(store->directory()->mailbox("b@second.test")));
+  CHECK(got(store->peek(store.boxes()[0])).messages == 1);
+  CHECK(tests::problems(*store) == "");
+  // And again: a new domain, nothing of the old.
+  got(tests::add_domain(*store, local("second.test")));
+  CHECK_FALSE(got(store->directory()->domain("second.test"))->locked);
+  CHECK(mailbox_names(*store, "second.test").empty());
+}
+
+TEST_CASE("a domain that cannot go loses nothing by the try") {
+  tests::TestStore store(1);
+  const auto box = store.boxes()[0];
+  got(tests::deliver(*store, {.to = {box}, .octets = tests::make_message("kept", 300)}));
+  got(tests::add_domain(*store, alias_domain("x.test", "example.test")));
+  CHECK(error_of(tests::remove_domain(*store, "example.test", true)) == Errc::conflict);
+  CHECK(got(store->directory()->mailbox("u0@example.test")));
+  CHECK(got(store->peek(box)).messages == 1);
+  CHECK_FALSE(got(store->directory()->domain("example.test"))->locked);
+}
+
+TEST_CASE("an alias is put, replaced and removed; loops are refused") {
+  tests::TestStore store(1);
+  CHECK(error_of(tests::put_alias(*store, {.address = "a@none.test", .targets = {"x@far.test"}})) == Errc::not_found);
+  CHECK(error_of(tests::put_alias(*store, {.address = "u0@example.test", .targets = {"x@far.test"}})) ==
+        Errc::conflict);
+  CHECK(error_of(tests::put_alias(*store, {.address = "a@example.test", .targets = {}})) == Errc::conflict);
+  CHECK(error_of(tests::put_alias(*store, {.address = "a@example.test", .targets = {"a@example.test"}})) ==
+        Errc::conflict);
+  got(tests::put_alias(*store, {.address = "a@example.test", .targets = {"u0@example.test", "b@example.test"}}));
+  CHECK(error_of(tests::add_mailbox(*store, "a@example.test")) == Errc::exists);
+  got(tests::put_alias(*store, {.address = "b@example.test", .targets = {"c@example.test", "x@far.test"}}));
+  CHECK(error_of(tests::put_alias(
+            *store, {.address = "c@example.test", .targets = {"u0@example.test", "a@example.test"}})) ==
+        Errc::conflict);
+  // Two ways to the same place are no loop.
+  got(tests::put_alias(*store, {.address = "c@example.test", .targets = {"u0@example.test"}}));
+  got(tests::put_alias(*store, {.address = "d@example.test", .targets = {"b@example.test", "c@example.test"}}));
+  got(tests::put_alias(*store, {.address = "a@example.test", .targets = {"x@far.test"}}));
+  CHECK(got(store->directory()->alias("a@example.test"))->targets == std::vector<std::string>{"x@far.test"});
+  got(tests::put_alias(*store, {.address = "c@example.test", .targets = {"a@example.test"}}));
+
+  std::vector<std::string> names;
+  const auto each = [&](const Alias& alias) {
+    names.push_back(alias.address);
+    return true;
+  };
+  got(store->directory()->each_alias("example.test", each));
+  CHECK(names.size() == 4);
+  names.clear();
+  got(store->directory()->each_alias("", each, "b@example.test"));
+  CHECK(names == std::vector<std::string>{"c@example.test", "d@example.test"});
+
+  got(tests::remove_alias(*store, "a@example.test"));
+  CHECK(error_of(tests::remove_alias(*store, "a@example.test")) == Errc::not_found);
+  CHECK_FALSE(error_of(tests::add_mailbox(*store, "a@example.test")));
+}
+
+TEST_CASE("an alias does not lead back to itself by way of an alias domain") {
+  tests::TestStore store(1);
+  got(tests::add_domain(*store, alias_domain("x.test", "example.test")));
+  CHECK(error_of(tests::put_alias(*store, {.address = "a@example.test", .targets = {"a@x.test"}})) == Errc::conflict);
+  got(tests::put_alias(*store, {.address = "b@example.test", .targets = {"c@x.test"}}));
+  CHECK(error_of(tests::put_alias(*store, {.address = "c@example.test", .targets = {"b@x.test"}})) == Errc::conflict);
+}
+
+TEST_CASE("the directory is the same after a restart, and numbers are not given again") {
+  tests::TestStore store(2);
+  const auto last = got(tests::add_mailbox(*store, "last@example.test"));
+  got(tests::remove_mailbox(*store, "last@example.test", true));
+  got(tests::put_alias(*store, {.address = "a@example.test", .targets = {"u0@example.test"}}));
+  store.reopen();
+  CHECK(got(store->directory()->mailbox("u1@example.test"))->number == store.boxes()[1]);
+  CHECK(got(store->directory()->alias("a@example.test")));
+  CHECK(got(tests::add_mailbox(*store, "next@example.test")) > last);
+}
+
+TEST_CASE("a look is consistent: what changes meanwhile is not in it") {
+  tests::TestStore store(1);
+  const auto look = store->directory();
+  got(tests::add_mailbox(*store, "later@example.test"));
+  CHECK_FALSE(got(look->mailbox("later@example.test")));
+  CHECK(got(store->directory()->mailbox("later@example.test")));
+}
+
+TEST_CASE("names of any length are only not found") {
+  tests::TestStore store(0);
+  for (const std::size_t size : {0U, 1U, 255U, 480U, 481U, 600U, 5000U}) {
+    const auto long_local = std::string(size, 'x') + "@example.test";
+    const auto long_domain = "a@" + std::string(size, 'x');
+    const auto look = store->directory();
+    CHECK_FALSE(got(look->mailbox(long_local)));
+    CHECK_FALSE(got(look->alias(long_local)));
+    CHECK_FALSE(got(look->mailbox(long_domain)));
+    CHECK_FALSE(got(look->domain(std::string(size, 'x'))));
+    CHECK(look->each_mailbox(long_domain, [](const Mailbox&) { return true; }, long_local));
+  }
+}

@@ -309,7 +309,8 @@ void Log::run() {
     lock.lock();
     being_written_ = 0;
     lost_ += failed;
-    if (ending_ && (waiting_.text.empty() || failed > 0)) return;
+    const bool all_told = waiting_.text.empty() && lost_ == 0;
+    if (ending_ && (all_told || failed > 0)) return;
   }
 }
 

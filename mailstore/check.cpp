@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <utility>
 
 #include "mailstore/recovery.hpp"
 #include "mailstore/store_impl.hpp"
@@ -20,17 +21,24 @@ constexpr std::size_t problems_told = 1000;
 class Checker {
  public:
   Checker(Core& core, CheckReport& report, const std::function<void(std::uint64_t)>& progress)
-      : core_(core), report_(report), progress_(progress), txn_(core.index) {}
+      : core_(core), report_(report), progress_(progress) {}
 
   void run() {
-    check_messages();
-    check_maildrops();
-    for (const auto& [id, owners] : owners_) {
-      if (owners != 0)
-        problem(fmt::format("message {} says {} more owners than there are entries", format_id(MessageId{id}), owners));
+    check_records();
+    // One transaction for what must agree. It reads rows alone: a held reader costs room with every commit.
+    const ReadTxn txn(core_.index);
+    each(txn, core_.index.tables().messages, [&](const lmdb::Row& row) { take_message(row); });
+    each(txn, core_.index.tables().maildrop, [&](const lmdb::Row& row) { take_maildrop_row(txn, row); });
+    end_mailbox();
+    for (const auto& [id, left] : owners_) {
+      if (left != 0)
+        problem(fmt::format("message {} says {} more owners than there are entries", format_id(MessageId{id}), left));
     }
-    check_segments();
-    check_mailboxes();
+    each(txn, core_.index.tables().segments, [&](const lmdb::Row& row) { check_segment(row); });
+    for (const auto& [number, sum] : segments_) {
+      problem(fmt::format("segment {:016x} has {} messages and no row", number, sum.records));
+    }
+    each(txn, core_.index.tables().mailboxes, [&](const lmdb::Row& row) { check_mailbox(txn, row); });
   }
 
  private:
@@ -38,99 +46,160 @@ class Checker {
     if (report_.problems.size() < problems_told) report_.problems.push_back(std::move(what));
   }
 
-  void check_messages() {
-    lmdb::Cursor cursor(txn_, core_.index.tables().messages);
+  /// A row that cannot be read is a problem like others.
+  template <class Look>
+  void looking(Look look) {
+    const auto looked = guarded([&]() -> Result<void> {
+      look();
+      return {};
+    });
+    if (!looked) problem(looked.error().detail);
+  }
+
+  template <class Look>
+  void each(MDB_txn* txn, MDB_dbi table, Look look) {
+    lmdb::Cursor cursor(txn, table);
     for (auto row = cursor.first(); row; row = cursor.next()) {
-      const MessageId id{from_big_endian<std::uint64_t>(row->key.data())};
-      const auto message = decode_message(row->value);
-      if (!record_is_sound(core_, id, message))
-        problem(fmt::format("message {}: its record is damaged or missing", format_id(id)));
-      auto& sum = segments_[message.segment];
-      sum.records += 1;
-      sum.octets += record_octets(message);
-      owners_[id.value] = static_cast<std::int64_t>(message.owners);
-      if (++report_.records % 1000 == 0 && progress_) progress_(report_.records);
+      looking([&] { look(*row); });
     }
   }
 
-  void check_maildrops() {
-    lmdb::Cursor cursor(txn_, core_.index.tables().maildrop);
-    Totals seen;
-    for (auto row = cursor.first(); row; row = cursor.next()) {
-      const auto mailbox = from_big_endian<std::uint32_t>(row->key.data());
-      const auto id = from_big_endian<std::uint64_t>(row->key.data() + 4);
-      if (id == totals_id) {
-        const auto told = decode_totals(row->value);
-        if (told.messages != seen.messages || told.octets != seen.octets || told.arrivals < seen.arrivals) {
-          problem(fmt::format("mailbox {}: totals say {} messages, {} octets; entries are {} and {}", mailbox,
-                              told.messages, told.octets, seen.messages, seen.octets));
+  static std::uint64_t number_of(const lmdb::Row& row, const char* what) {
+    if (row.key.size() != 8)
+      throw Failure(Errc::corrupt, std::string("a key that is no number is in the table of ") + what);
+    return from_big_endian<std::uint64_t>(row.key.data());
+  }
+
+  /// Every record, in short transactions: reading the disk takes its time.
+  void check_records() {
+    constexpr std::size_t page = 256;
+    std::string after;
+    for (bool more = true; more;) {
+      std::vector<std::pair<MessageId, MessageRow>> rows;
+      {
+        const ReadTxn txn(core_.index);
+        lmdb::Cursor cursor(txn, core_.index.tables().messages);
+        std::size_t seen = 0;
+        auto row = after.empty() ? cursor.first() : cursor.seek(after);
+        if (row && row->key == after) row = cursor.next();
+        for (; row && seen < page; row = cursor.next(), ++seen) {
+          after = row->key;
+          // What is wrong with the row itself is told later.
+          (void)guarded([&]() -> Result<void> {
+            rows.emplace_back(MessageId{number_of(*row, "messages")}, decode_message(row->value));
+            return {};
+          });
         }
-        seen = {};
-        continue;
+        more = seen == page;
       }
-      const auto entry = decode_entry(MessageId{id}, row->value);
-      seen.messages += 1;
-      seen.octets += entry.octets;
-      seen.arrivals = std::max(seen.arrivals, entry.arrival);
-      const auto owners = owners_.find(id);
-      if (owners == owners_.end()) {
-        problem(fmt::format("mailbox {}: message {} is in no segment", mailbox, format_id(MessageId{id})));
-      } else {
-        owners->second -= 1;
-      }
-      if (!core_.index.mailbox(txn_, MailboxNumber{mailbox})) {
-        problem(fmt::format("mailbox {}: message {} belongs to a mailbox that does not exist", mailbox,
-                            format_id(MessageId{id})));
-      }
-      ++report_.entries;
+      for (const auto& [id, row] : rows) check_record(id, row);
     }
   }
 
-  void check_segments() {
-    lmdb::Cursor cursor(txn_, core_.index.tables().segments);
-    for (auto row = cursor.first(); row; row = cursor.next()) {
-      const auto number = from_big_endian<std::uint64_t>(row->key.data());
-      const auto segment = decode_segment(row->value);
-      const auto sum = segments_[number];
-      segments_.erase(number);
-      if (segment.live_records != sum.records || segment.live_octets != sum.octets) {
-        problem(fmt::format("segment {:016x}: its row says {} records, {} octets; messages are {} and {}", number,
-                            segment.live_records, segment.live_octets, sum.records, sum.octets));
+  void check_record(MessageId id, const MessageRow& row) {
+    looking([&] {
+      if (!record_is_sound(core_, id, row)) {
+        // Removed while we looked: the record may be gone with its segment.
+        const ReadTxn txn(core_.index);
+        const auto now = core_.index.message(txn, id);
+        if (now && now->segment == row.segment)
+          problem(fmt::format("message {}: its record is damaged or missing", format_id(id)));
       }
-      struct stat about{};
-      if (::stat(segment_path(core_.layout.segments, number).c_str(), &about) != 0) {
-        problem(fmt::format("segment {:016x}: {}", number, from_errno("no file").detail));
-      } else if (static_cast<std::uint64_t>(about.st_size) < segment.durable) {
-        problem(fmt::format("segment {:016x} is cut off at {} octets, {} were synced", number, about.st_size,
-                            segment.durable));
-      }
+    });
+    if (++report_.records % 1000 == 0 && progress_) progress_(report_.records);
+  }
+
+  void take_message(const lmdb::Row& row) {
+    const MessageId id{number_of(row, "messages")};
+    const auto message = decode_message(row.value);
+    auto& sum = segments_[message.segment];
+    sum.records += 1;
+    sum.octets += record_octets(message);
+    owners_.emplace_back(id.value, static_cast<std::int64_t>(message.owners));
+  }
+
+  void take_maildrop_row(MDB_txn* txn, const lmdb::Row& row) {
+    if (row.key.size() != 12) throw Failure(Errc::corrupt, "a maildrop's key has the wrong size");
+    const auto mailbox = from_big_endian<std::uint32_t>(row.key.data());
+    const auto id = from_big_endian<std::uint64_t>(row.key.data() + 4);
+    if (mailbox_ != mailbox) {
+      end_mailbox();
+      mailbox_ = mailbox;
     }
-    for (const auto& [number, sum] : segments_) {
-      problem(fmt::format("segment {:016x} has {} messages and no row", number, sum.records));
+    if (id == totals_id) {
+      const auto seen = std::exchange(seen_, {});
+      mailbox_.reset();
+      const auto told = decode_totals(row.value);
+      if (told.messages != seen.messages || told.octets != seen.octets || told.arrivals < seen.arrivals) {
+        problem(fmt::format("mailbox {}: totals say {} messages, {} octets; entries are {} and {}", mailbox,
+                            told.messages, told.octets, seen.messages, seen.octets));
+      }
+      return;
+    }
+    ++report_.entries;
+    const auto entry = decode_entry(MessageId{id}, row.value);
+    seen_.messages += 1;
+    seen_.octets += entry.octets;
+    seen_.arrivals = std::max(seen_.arrivals, entry.arrival);
+    const auto owners = std::ranges::lower_bound(owners_, id, {}, &std::pair<std::uint64_t, std::int64_t>::first);
+    if (owners == owners_.end() || owners->first != id) {
+      problem(fmt::format("mailbox {}: message {} is in no segment", mailbox, format_id(MessageId{id})));
+    } else {
+      owners->second -= 1;
+    }
+    if (!core_.index.mailbox(txn, MailboxNumber{mailbox})) {
+      problem(fmt::format("mailbox {}: message {} belongs to a mailbox that does not exist", mailbox,
+                          format_id(MessageId{id})));
     }
   }
 
-  void check_mailboxes() {
-    lmdb::Cursor cursor(txn_, core_.index.tables().mailboxes);
-    for (auto row = cursor.first(); row; row = cursor.next()) {
-      const auto box = decode_mailbox(row->key, row->value).mailbox;
-      const auto back = lmdb::get(txn_, core_.index.tables().mailbox_numbers, MailboxKey(box.number));
-      if (!back || *back != row->key)
-        problem(fmt::format("mailbox {}: its number {} does not lead back to it", box.address,
-                            std::to_underlying(box.number)));
-      const auto divide = row->key.find('\0');
-      if (!core_.index.domain(txn_, row->key.substr(0, divide)))
-        problem(fmt::format("mailbox {}: its domain does not exist", box.address));
-      ++report_.mailboxes;
+  /// The rows of a mailbox end with its totals.
+  void end_mailbox() {
+    if (mailbox_) problem(fmt::format("mailbox {}: its totals are missing", *mailbox_));
+    mailbox_.reset();
+    seen_ = {};
+  }
+
+  void check_segment(const lmdb::Row& row) {
+    const auto number = number_of(row, "segments");
+    const auto sum = segments_[number];
+    segments_.erase(number);
+    const auto segment = decode_segment(row.value);
+    if (segment.live_records != sum.records || segment.live_octets != sum.octets) {
+      problem(fmt::format("segment {:016x}: its row says {} records, {} octets; messages are {} and {}", number,
+                          segment.live_records, segment.live_octets, sum.records, sum.octets));
     }
+    struct stat about{};
+    if (::stat(segment_path(core_.layout.segments, number).c_str(), &about) != 0) {
+      const auto trouble = from_errno("its file");
+      const ReadTxn now(core_.index);
+      // Emptied and unlinked while we looked?
+      if (core_.index.segment(now, number)) problem(fmt::format("segment {:016x}: {}", number, trouble.detail));
+    } else if (static_cast<std::uint64_t>(about.st_size) < segment.durable) {
+      problem(fmt::format("segment {:016x} is cut off at {} octets, {} were synced", number, about.st_size,
+                          segment.durable));
+    }
+  }
+
+  void check_mailbox(MDB_txn* txn, const lmdb::Row& row) {
+    ++report_.mailboxes;
+    const auto box = decode_mailbox(row.key, row.value).mailbox;
+    const auto back = lmdb::get(txn, core_.index.tables().mailbox_numbers, MailboxKey(box.number));
+    if (!back || *back != row.key)
+      problem(fmt::format("mailbox {}: its number {} does not lead back to it", box.address,
+                          std::to_underlying(box.number)));
+    const auto divide = row.key.find('\0');
+    if (!core_.index.domain(txn, row.key.substr(0, divide)))
+      problem(fmt::format("mailbox {}: its domain does not exist", box.address));
   }
 
   Core& core_;
   CheckReport& report_;
   const std::function<void(std::uint64_t)>& progress_;
-  ReadTxn txn_;
   std::map<std::uint64_t, Sum> segments_;
-  std::map<std::uint64_t, std::int64_t> owners_;
+  std::vector<std::pair<std::uint64_t, std::int64_t>> owners_;  // by id: owners without an entry so far
+  std::optional<std::uint32_t> mailbox_;                        // whose rows are being read
+  Totals seen_;                                                 // of that mailbox
 };
 
 std::uint64_t entries_of(MDB_txn* txn, MDB_dbi table) {

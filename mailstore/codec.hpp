@@ -63,6 +63,10 @@ class Decoder {
     return take(size);
   }
   bool at_end() const { return in_.empty(); }
+  /// Nothing may follow what was read.
+  void end() const {
+    if (!in_.empty()) broken("is too long");
+  }
   void version(std::uint8_t newest) {
     const auto found = number<std::uint8_t>();
     if (found == 0 || found > newest) broken("is of an unknown version");

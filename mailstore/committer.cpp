@@ -75,24 +75,20 @@ void Committer::loop() {
     if (jobs_.empty()) {
       if (stop_) break;
       waiting_ = true;
+      const auto due = [&] { return !jobs_.empty() || stop_; };
       if (journal_.dirty()) {
-        const bool woken = wake_.wait_for(hold, std::chrono::seconds(1), [&] { return !jobs_.empty() || stop_; });
-        waiting_ = false;
-        if (!woken) {
-          hold.unlock();
-          journal_.sync(core_.options.warn);
-          hold.lock();
-        }
+        wake_.wait_until(hold, journal_sync_due_, due);
       } else {
-        wake_.wait(hold, [&] { return !jobs_.empty() || stop_; });
-        waiting_ = false;
+        wake_.wait(hold, due);
       }
-      continue;
+      waiting_ = false;
     }
     auto batch = take_batch(hold);
     hold.unlock();
-    process(batch);
+    if (!batch.empty()) process(batch);
     batch.clear();
+    // Once a second, busy or not.
+    if (journal_.dirty() && std::chrono::steady_clock::now() >= journal_sync_due_) journal_.sync(core_.options.warn);
     hold.lock();
   }
   hold.unlock();
@@ -185,23 +181,26 @@ void Committer::process(std::vector<Job>& batch) {
   }
 
   bool committed = false;
-  try {
+  const auto commit_batch = [&] {
     // Work alone that turns out to change nothing still commits: it is rare, and the rule stays simple.
     std::optional<Turnstile::Pass> pass(std::in_place, core_.turnstile);
     lmdb::Txn txn(core_.index.env(), 0);
     pass.reset();
     Change change(core_.index, txn.get());
+    // Work first: where the last pages of the index are at stake, removals have them.
+    for (std::size_t i = 0; i < batch.size(); ++i) {
+      auto* work = std::get_if<Work>(&batch[i]);
+      if (work == nullptr || failures[i]) continue;
+      const auto result = apply_work(change, *work);
+      if (!result) failures[i] = result.error();
+    }
     if (written && !core_.index.segment(txn.get(), writer_->number())) {
       core_.index.put_segment(txn.get(), writer_->number(), SegmentRow{.unproven = {}});
     }
     for (std::size_t i = 0; i < batch.size(); ++i) {
-      if (failures[i]) continue;
-      if (auto* arrival = std::get_if<Arrival>(&batch[i])) {
-        apply_arrival(change, *arrival, rows[i], syncing && !arrival->streamed ? &unproven : nullptr);
-      } else {
-        const auto result = apply_work(change, std::get<Work>(batch[i]));
-        if (!result) failures[i] = result.error();
-      }
+      auto* arrival = std::get_if<Arrival>(&batch[i]);
+      if (arrival == nullptr || failures[i]) continue;
+      apply_arrival(change, *arrival, rows[i], syncing && !arrival->streamed ? &unproven : nullptr);
     }
     change.settle_segments();
     if (written) {
@@ -216,11 +215,33 @@ void Committer::process(std::vector<Job>& batch) {
     commit(txn);
     committed = true;
     after_commit(change);
-  } catch (const Failure& failure) {
-    core_.counters.failed.fetch_add(1, std::memory_order_relaxed);
-    core_.ids.raise_later(0);
-    for (auto& one : failures) {
-      if (!one) one = failure.error();
+  };
+  for (bool again = true; again;) {
+    again = false;
+    try {
+      commit_batch();
+    } catch (const Failure& failure) {
+      core_.counters.failed.fetch_add(1, std::memory_order_relaxed);
+      core_.ids.raise_later(0);
+      end_if_broken();
+      // Mail that finds no room must not keep out the removals beside it, which make room.
+      bool arrivals = false;
+      for (std::size_t i = 0; i < batch.size(); ++i) {
+        if (failures[i]) continue;
+        const bool arrival = std::holds_alternative<Arrival>(batch[i]);
+        arrivals = arrivals || arrival;
+        again = again || !arrival;
+        if (arrival) failures[i] = failure.error();
+      }
+      again = again && arrivals && failure.error().code == Errc::full;
+      if (again) {
+        written = false;
+        unproven.clear();
+        continue;
+      }
+      for (auto& one : failures) {
+        if (!one) one = failure.error();
+      }
     }
   }
 
@@ -389,7 +410,11 @@ void Committer::apply_arrival(Change& change, Arrival& arrival, const MessageRow
     ++row.owners;
     mark.owners.push_back(owner.mailbox);
   }
-  if (row.owners == 0) return;
+  if (row.owners == 0) {
+    // Nobody is left to have it: its segment goes with the commit.
+    if (arrival.streamed && !index.segment(change.txn(), row.segment)) change.drop_segment(row.segment);
+    return;
+  }
   if (arrival.streamed) {
     index.put_segment(change.txn(), row.segment,
                       SegmentRow{.state = SegmentState::sealed,
@@ -424,12 +449,19 @@ Result<void> Committer::apply_work(Change& change, Work& work) {
 void Committer::commit(lmdb::Txn& txn) {
   const int code = txn.try_commit();
   if (code == MDB_SUCCESS) return;
-  // These happen before the meta page is written: the old state stands.
-  if (code == MDB_MAP_FULL || code == ENOSPC || code == EDQUOT || code == ENOMEM || code == MDB_TXN_FULL) {
-    lmdb::raise(code, "mdb_txn_commit");
-  }
+  // These happen before the meta page is written: the old state stands. If it was the meta page itself that could not
+  // be written, LMDB will not serve this process any more.
+  const bool before = code == MDB_MAP_FULL || code == ENOSPC || code == EDQUOT || code == ENOMEM ||
+                      code == MDB_TXN_FULL || code == MDB_BAD_TXN;
+  if (before && !core_.index.broken()) lmdb::raise(code, "mdb_txn_commit");
   core_.warn(std::string("the outcome of a commit is unknown, so this process ends and another must look: ") +
              mdb_strerror(code));
+  ::_exit(1);
+}
+
+void Committer::end_if_broken() {
+  if (!core_.index.broken()) return;
+  core_.warn("the index failed while it was written and serves this process no more, so it ends");
   ::_exit(1);
 }
 
@@ -465,7 +497,10 @@ void Committer::raise_id_limit(Change& change) {
 
 void Committer::after_commit(Change& change) {
   core_.ids.raised();
-  if (!change.journal().empty()) journal_.append(change.journal().finish(commit_number_), core_.options.warn);
+  if (!change.journal().empty()) {
+    if (!journal_.dirty()) journal_sync_due_ = std::chrono::steady_clock::now() + std::chrono::seconds(1);
+    journal_.append(change.journal().finish(commit_number_), core_.options.warn);
+  }
   for (const auto number : change.emptied()) {
     core_.segments.forget(number);
     if (core_.files.unlink(segment_path(core_.layout.segments, number)) != 0 && errno != ENOENT) {

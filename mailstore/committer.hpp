@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -74,6 +75,8 @@ class Committer {
   Result<void> apply_work(Change& change, Work& work);
   /// Commits or throws; a commit whose outcome is unknown ends the process.
   void commit(lmdb::Txn& txn);
+  /// Ends the process when LMDB refuses it for good.
+  void end_if_broken();
   void undo(const std::vector<Unproven>& unproven);
   void raise_id_limit(Change& change);
   void after_commit(Change& change);
@@ -86,6 +89,7 @@ class Committer {
 
   Core& core_;
   Journal journal_;
+  std::chrono::steady_clock::time_point journal_sync_due_;
   std::uint64_t commit_number_ = 0;
 
   std::unique_ptr<SegmentWriter> writer_;

@@ -118,6 +118,12 @@ class Look final : public DirectoryView {
   ReadTxn txn_;
 };
 
+/// A new version for every change; 0 where there is nothing to log in with.
+void set_version(Change& change, Credential& credential) {
+  const bool can_log_in = !credential.password_hash.empty() || !credential.scram_sha256.empty();
+  credential.version = can_log_in ? change.index().take_number(change.txn(), meta::credential) : 0;
+}
+
 MailboxRow make_mailbox(Change& change, const NewMailbox& wanted) {
   const auto& index = change.index();
   MailboxRow row;
@@ -129,10 +135,19 @@ MailboxRow make_mailbox(Change& change, const NewMailbox& wanted) {
   box.quota_octets = wanted.quota_octets;
   box.quota_messages = wanted.quota_messages;
   box.credential = wanted.credential;
-  const bool can_log_in = !box.credential.password_hash.empty() || !box.credential.scram_sha256.empty();
-  box.credential.version = can_log_in ? index.take_number(change.txn(), meta::credential) : 0;
+  set_version(change, box.credential);
   change.put_mailbox(row);
   return row;
+}
+
+/// The alias domain that keeps `name` from being removed, if there is one.
+Result<void> stands_alone(const Index& index, MDB_txn* txn, std::string_view name) {
+  lmdb::Cursor cursor(txn, index.tables().domains);
+  for (auto row = cursor.first(); row; row = cursor.next()) {
+    if (decode_domain(row->key, row->value).alias_of == name)
+      return fail(Errc::conflict, fmt::format("{} is an alias domain of it: remove that first", row->key));
+  }
+  return {};
 }
 
 /// True when following `targets` leads back to `address`.
@@ -142,6 +157,9 @@ bool leads_to(const Index& index, MDB_txn* txn, const std::vector<std::string>& 
   while (!open.empty()) {
     auto next = std::move(open.back());
     open.pop_back();
+    if (const auto domain = index.domain(txn, domain_of(next)); domain && domain->kind == DomainKind::alias) {
+      next.replace(next.rfind('@') + 1, std::string::npos, domain->alias_of);
+    }
     if (next == address) return true;
     if (!seen.insert(next).second) continue;
     if (auto alias = index.alias(txn, next)) open.insert(open.end(), alias->targets.begin(), alias->targets.end());
@@ -149,14 +167,26 @@ bool leads_to(const Index& index, MDB_txn* txn, const std::vector<std::string>& 
   return false;
 }
 
+/// An alias that leads back to itself.
+std::optional<std::string> first_loop(const Index& index, MDB_txn* txn) {
+  std::optional<std::string> looped;
+  each_address(txn, index.tables().aliases, {}, [&](const lmdb::Row& row) {
+    auto alias = decode_alias(row.key, row.value);
+    if (leads_to(index, txn, alias.targets, alias.address)) looped = std::move(alias.address);
+    return !looped;
+  });
+  return looped;
+}
+
 Result<Domain> own_domain(const Index& index, MDB_txn* txn, std::string_view address) {
   const auto name = domain_of(address);
   auto domain = index.domain(txn, name);
   if (!domain) return fail(Errc::not_found, fmt::format("there is no domain {}", name));
-  if (domain->kind != DomainKind::local) {
+  if (domain->kind == DomainKind::alias) {
     return fail(Errc::conflict,
                 fmt::format("{} is an alias domain of {}: add the address there", name, domain->alias_of));
   }
+  if (domain->kind != DomainKind::local) return fail(Errc::conflict, name + " is no domain with mailboxes of its own");
   return *domain;
 }
 
@@ -185,6 +215,10 @@ asio::awaitable<Result<void>> Store::add_domain(Domain wanted) {
     }
     wanted.created = now_microseconds();
     change.put_domain(wanted);
+    if (wanted.kind == DomainKind::alias) {
+      if (const auto looped = first_loop(index, change.txn()))
+        return fail(Errc::conflict, fmt::format("the alias {} would lead back to itself: a loop", *looped));
+    }
     // RFC 5321 4.5.1: there is always a postmaster.
     const auto postmaster = "postmaster@" + wanted.name;
     if (first && !index.mailbox(change.txn(), postmaster)) make_mailbox(change, NewMailbox{.address = postmaster});
@@ -209,9 +243,12 @@ asio::awaitable<Result<void>> Store::remove_domain(std::string name, bool purge)
     const ReadTxn txn(impl_->core.index);
     if (!impl_->core.index.domain(txn, name))
       co_return fail(Errc::not_found, fmt::format("there is no domain {}", name));
+    // Before any mail is purged, not behind it.
+    if (auto alone = stands_alone(impl_->core.index, txn, name); !alone) co_return alone;
   }
   if (purge) {
-    // Box by box, so that no transaction grows with the domain. The domain is locked first: nothing is added behind us.
+    // Box by box, so that no transaction grows with the domain. The domain is locked first: nobody logs in any more. A
+    // mailbox added behind us is found at the end, and the domain stays.
     auto locking = lock_domain(name, true);
     const auto locked = co_await std::move(locking);
     if (!locked) co_return locked;
@@ -238,13 +275,7 @@ asio::awaitable<Result<void>> Store::remove_domain(std::string name, bool purge)
       return fail(Errc::conflict, fmt::format("{} has {} mailboxes, {} removed ones and {} aliases", name,
                                               use.mailboxes, use.removed, use.aliases));
     }
-    std::vector<std::string> dependent;
-    lmdb::Cursor cursor(change.txn(), index.tables().domains);
-    for (auto row = cursor.first(); row; row = cursor.next()) {
-      if (decode_domain(row->key, row->value).alias_of == name) dependent.emplace_back(row->key);
-    }
-    if (!dependent.empty())
-      return fail(Errc::conflict, fmt::format("{} is an alias domain of it: remove that first", dependent.front()));
+    if (auto alone = stands_alone(index, change.txn(), name); !alone) return alone;
     std::vector<std::string> aliases;
     each_address(change.txn(), index.tables().aliases, name, [&](const lmdb::Row& row) {
       aliases.push_back(address_of(row.key));
@@ -291,7 +322,7 @@ asio::awaitable<Result<void>> Store::change_mailbox(std::string address, Mailbox
     if (wanted.quota_messages) box.quota_messages = *wanted.quota_messages;
     if (wanted.credential) {
       box.credential = *wanted.credential;
-      box.credential.version = change.index().take_number(change.txn(), meta::credential);
+      set_version(change, box.credential);
     }
     change.put_mailbox(*row);
     return {};

@@ -21,7 +21,7 @@ struct Domain {
   std::string alias_of;  ///< kind alias: the domain whose local parts it shares
   bool locked = false;
   std::uint64_t created = 0;    ///< microseconds since the Unix epoch
-  std::uint64_t mailboxes = 0;  ///< filled in by reads of a single domain and by list; never stored
+  std::uint64_t mailboxes = 0;  ///< filled in by each_domain alone, for it is counted; never stored
 };
 
 /// What proves a password. Opaque to the store; common/auth makes and checks it. Every change gets a new version.

@@ -34,6 +34,13 @@ void Index::open(const std::string& folder, std::uint64_t map_size, bool create)
   txn.commit();  // a read transaction too: its table handles stay open
 }
 
+bool Index::broken() const {
+  MDB_txn* txn = nullptr;
+  const int code = mdb_txn_begin(env_.get(), nullptr, MDB_RDONLY, &txn);
+  if (code == MDB_SUCCESS) mdb_txn_abort(txn);
+  return code == MDB_PANIC;
+}
+
 std::uint64_t Index::number(MDB_txn* txn, std::string_view name) const {
   const auto value = lmdb::get(txn, tables_.meta, name);
   return value ? Decoder(*value, "number of the index").number<std::uint64_t>() : 0;
@@ -121,7 +128,10 @@ ReadTxn::ReadTxn(const Index& index) : index_(index) {
     }
   }
   if (txn_ != nullptr) {
-    lmdb::expect(mdb_txn_renew(txn_), "mdb_txn_renew");
+    if (const int code = mdb_txn_renew(txn_); code != MDB_SUCCESS) {
+      mdb_txn_abort(txn_);
+      lmdb::raise(code, "mdb_txn_renew");
+    }
   } else {
     lmdb::expect(mdb_txn_begin(index.env_.get(), nullptr, MDB_RDONLY, &txn_), "mdb_txn_begin");
   }

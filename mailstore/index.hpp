@@ -30,6 +30,8 @@ class Index {
   /// `create`: makes the tables. Else a missing table is `corrupt`.
   void open(const std::string& folder, std::uint64_t map_size, bool create);
   MDB_env* env() const { return env_.get(); }
+  /// True after a failure that LMDB cannot get over: every transaction of this process is refused from then on.
+  bool broken() const;
   const Tables& tables() const { return tables_; }
 
   std::uint64_t number(MDB_txn* txn, std::string_view name) const;

@@ -68,11 +68,13 @@ void Journal::open_newest() {
   }
   number_ = std::max<std::uint64_t>(number_, 1);
   for (;;) {
-    file_ = Descriptor(files_,
-                       files_.open(journal_path(folder_, number_), O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW, 0600));
-    if (!file_) throw Failure(from_errno("opening the journal"));
+    Descriptor file(files_,
+                    files_.open(journal_path(folder_, number_), O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW, 0600));
+    if (!file) throw Failure(from_errno("opening the journal"));
     struct stat about{};
-    if (fstat(file_.get(), &about) != 0 || static_cast<std::uint64_t>(about.st_size) < file_limit) break;
+    const bool full = fstat(file.get(), &about) == 0 && static_cast<std::uint64_t>(about.st_size) >= file_limit;
+    file_ = std::move(file);  // until then the old one is written on
+    if (!full) break;
     ++number_;
   }
   if (files_.sync_folder(folder_) != 0) throw Failure(from_errno("syncing the folder of the journal"));
@@ -97,10 +99,11 @@ void Journal::append(std::string octets, const std::function<void(std::string_vi
   struct stat about{};
   if (fstat(file_.get(), &about) == 0 && static_cast<std::uint64_t>(about.st_size) >= file_limit) {
     sync(warn);
-    guarded([&]() -> Result<void> {
+    const auto opened = guarded([&]() -> Result<void> {
       open_newest();
       return {};
     });
+    if (!opened && warn) warn(opened.error().detail);
   }
 }
 

@@ -86,25 +86,30 @@ Result<OpenMessage> Store::open_message(MailboxNumber mailbox, const Entry& entr
       OpenMessage message;
       message.source = core.segments.get(row->segment);
       if (!message.source) continue;
-      if (row->head_octets > scratch.size()) return fail(Errc::corrupt, "an envelope is longer than can be");
+      if (row->head_octets < record_header_octets || row->head_octets > record_header_octets + envelope_limit) break;
+      auto space = scratch;
+      if (row->head_octets > scratch.size()) {
+        message.long_head.resize(row->head_octets);
+        space = message.long_head;
+      }
       message.stored_octets = row->stored_octets;
       message.body_at = row->body_offset;
       message.stuffed = row->stuffed;
       // Head and body lie together (but for a streamed message): one read brings both.
       const bool together = row->body_offset == row->head_offset + row->head_octets;
-      const auto room = scratch.size() - row->head_octets;
+      const auto room = space.size() - row->head_octets;
       const auto body = static_cast<std::size_t>(std::min<std::uint64_t>({row->stored_octets, want, room}));
       const auto first = row->head_octets + (together ? body : 0);
-      if (message.source->read(row->head_offset, scratch.first(first)) != first) continue;
-      const std::string_view octets(scratch.data(), first);
+      if (message.source->read(row->head_offset, space.first(first)) != first) continue;
+      const std::string_view octets(space.data(), first);
       const auto header = decode_head(octets.substr(0, row->head_octets), core.identity.key);
       if (!header || header->id != entry.id || header->stored_octets != row->stored_octets) {
         core.segments.forget(row->segment);
         continue;
       }
       message.head = octets.substr(record_header_octets, header->envelope_octets);
-      if (!together && message.source->read(row->body_offset, scratch.subspan(first, body)) != body) continue;
-      message.prefix = {scratch.data() + row->head_octets, body};
+      if (!together && message.source->read(row->body_offset, space.subspan(first, body)) != body) continue;
+      message.prefix = {space.data() + row->head_octets, body};
       const auto lines = owner_lines(message.head, entry.ordinal);
       message.front = front_lines(lines.reverse_path, lines.delivered_to);
       return message;

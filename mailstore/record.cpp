@@ -14,7 +14,6 @@ constexpr std::uint32_t footer_magic = 0x31465050;   // "PPF1"
 constexpr std::uint16_t record_version = 1;
 constexpr std::uint8_t envelope_version = 1;
 constexpr std::size_t checksum_at = record_header_octets - 8;
-constexpr std::size_t envelope_limit = std::size_t{16} << 20U;  // far above what limits allow; bounds a damaged length
 
 constexpr std::uint16_t flag_stuffed = 1;
 constexpr std::uint8_t flag_eight_bit = 1, flag_utf8 = 2;
@@ -71,6 +70,8 @@ Envelope decode_envelope(std::string_view octets) {
     owner.unique_id = from.text();
     envelope.owners.push_back(std::move(owner));
   }
+  if (from.number<std::uint32_t>() != 0) from.broken("has remote recipients, which this program does not know");
+  from.end();
   return envelope;
 }
 

@@ -31,6 +31,8 @@ struct RecordHeader {
 };
 
 inline constexpr std::size_t record_header_octets = 112;
+/// Far above what limits on recipients allow; bounds a damaged length.
+inline constexpr std::size_t envelope_limit = std::size_t{16} << 20U;
 inline constexpr std::size_t record_alignment = 8;
 inline constexpr std::uint64_t aligned(std::uint64_t offset) {
   return (offset + record_alignment - 1) / record_alignment * record_alignment;

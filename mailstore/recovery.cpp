@@ -47,7 +47,10 @@ void check_sealed(Core& core, const KnownSegment& segment) {
   struct stat about{};
   if (::stat(segment_path(core.layout.segments, segment.number).c_str(), &about) != 0) {
     if (errno != ENOENT) throw Failure(from_errno("a segment"));
-    if (segment.row.live_records > 0) unusable(segment.number, "is missing");
+    // Another process may have emptied and unlinked it since the rows were read.
+    const ReadTxn txn(core.index);
+    const auto row = core.index.segment(txn, segment.number);
+    if (row && row->live_records > 0) unusable(segment.number, "is missing");
     return;
   }
   if (static_cast<std::uint64_t>(about.st_size) < segment.row.durable) unusable(segment.number, "is cut off");
@@ -138,7 +141,8 @@ void drop_unknown_files(Core& core) {
 
 bool record_is_sound(Core& core, MessageId id, const MessageRow& row) {
   const auto source = core.segments.get(row.segment);
-  if (!source || row.head_octets < record_header_octets || row.head_octets > (std::uint32_t{32} << 20U)) return false;
+  if (!source || row.head_octets < record_header_octets || row.head_octets > record_header_octets + envelope_limit)
+    return false;
   std::string head(row.head_octets, '\0');
   if (source->read(row.head_offset, head) != head.size()) return false;
   const auto header = decode_head(head, core.identity.key);

@@ -60,6 +60,7 @@ MessageRow decode_message(std::string_view value) {
   row.stored_octets = from.number<std::uint64_t>();
   row.head_octets = from.number<std::uint32_t>();
   row.owners = from.number<std::uint32_t>();
+  from.end();
   return row;
 }
 
@@ -78,6 +79,7 @@ Entry decode_entry(MessageId id, std::string_view value) {
   entry.header_octets = from.number<std::uint32_t>();
   entry.octets = from.number<std::uint64_t>();
   entry.arrival = from.number<std::uint64_t>();
+  from.end();
   return entry;
 }
 
@@ -92,6 +94,7 @@ Totals decode_totals(std::string_view value) {
   totals.messages = from.number<std::uint64_t>();
   totals.octets = from.number<std::uint64_t>();
   totals.arrivals = from.number<std::uint64_t>();
+  from.end();
   return totals;
 }
 
@@ -126,6 +129,7 @@ SegmentRow decode_segment(std::string_view value) {
     for (std::uint32_t k = 0; k < owners; ++k) one.owners.push_back(MailboxNumber{from.number<std::uint32_t>()});
     row.unproven.push_back(std::move(one));
   }
+  from.end();
   return row;
 }
 
@@ -142,9 +146,11 @@ Domain decode_domain(std::string_view name, std::string_view value) {
   from.version(row_version);
   Domain domain{.name = std::string(name)};
   domain.kind = static_cast<DomainKind>(from.number<std::uint8_t>());
+  if (domain.kind < DomainKind::local || domain.kind > DomainKind::drop) from.broken("has an unknown kind");
   domain.locked = (from.number<std::uint8_t>() & flag_a) != 0;
   domain.created = from.number<std::uint64_t>();
   domain.alias_of = from.text();
+  from.end();
   return domain;
 }
 
@@ -180,6 +186,7 @@ MailboxRow decode_mailbox(std::string_view key, std::string_view value) {
   box.display = from.text();
   box.credential.password_hash = from.text();
   box.credential.scram_sha256 = from.text();
+  from.end();
   return row;
 }
 
@@ -195,6 +202,7 @@ Alias decode_alias(std::string_view key, std::string_view value) {
   Alias alias{.address = address_of(key), .targets = {}};
   const auto count = from.number<std::uint32_t>();
   for (std::uint32_t i = 0; i < count; ++i) alias.targets.emplace_back(from.text());
+  from.end();
   return alias;
 }
 

@@ -65,6 +65,15 @@ SegmentWriter::SegmentWriter(Files& files, const std::string& folder, const Segm
   const auto path = segment_path(folder, number_);
   file_ = Descriptor(files_, files_.open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
   if (!file_) throw Failure(from_errno("making a segment"));
+  try {
+    begin(folder, header, key);
+  } catch (const Failure&) {
+    files_.unlink(path);  // nothing refers to it
+    throw;
+  }
+}
+
+void SegmentWriter::begin(const std::string& folder, const SegmentHeader& header, const RecordKey& key) {
   struct stat about{};
   // Between open and lock a process that just opens the store may take the file for a dead one's.
   if (!try_lock(file_.get(), 0, 0) || fstat(file_.get(), &about) != 0 || about.st_nlink == 0) {

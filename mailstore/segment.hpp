@@ -63,6 +63,7 @@ class SegmentWriter {
   void sync();
 
  private:
+  void begin(const std::string& folder, const SegmentHeader& header, const RecordKey& key);
   Files& files_;
   Descriptor file_;
   std::uint64_t number_;

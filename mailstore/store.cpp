@@ -15,8 +15,17 @@
 namespace mailstore {
 namespace {
 
-void make_folder(const std::string& path) {
-  if (::mkdir(path.c_str(), 0700) != 0) throw Failure(from_errno(path));
+void make_folder(const std::string& path, mode_t mode) {
+  if (::mkdir(path.c_str(), mode) != 0) throw Failure(from_errno(path));
+}
+
+/// What is missing of `path`, each name durable.
+void make_folders(Files& files, const std::filesystem::path& path) {
+  std::error_code error;
+  if (path.empty() || std::filesystem::exists(path, error)) return;
+  make_folders(files, path.parent_path());
+  make_folder(path.string(), 0755);
+  if (files.sync_folder(path.parent_path().string()) != 0) throw Failure(from_errno(path.string()));
 }
 
 void start_ids(Core& core) {
@@ -37,7 +46,9 @@ void start_ids(Core& core) {
 Result<void> Store::init(const Options& options) {
   return guarded([&]() -> Result<void> {
     if (sodium_init() < 0) throw Failure(Errc::unavailable, "libsodium does not start");
-    const Layout layout(options.path);
+    auto whole = std::filesystem::absolute(options.path).lexically_normal();
+    if (!whole.has_filename()) whole = whole.parent_path();
+    const Layout layout(whole);
     auto& files = options.files != nullptr ? *options.files : system_files();
     std::error_code error;
     if (std::filesystem::exists(layout.identity, error))
@@ -47,10 +58,10 @@ Result<void> Store::init(const Options& options) {
         return fail(Errc::conflict, layout.root + " is not empty and holds no store; name an empty or a new folder");
       }
     } else {
-      std::filesystem::create_directories(std::filesystem::path(layout.root).parent_path(), error);
-      make_folder(layout.root);
+      make_folders(files, whole.parent_path());
+      make_folder(layout.root, 0700);
     }
-    for (const auto& folder : {layout.index, layout.segments, layout.journal, layout.locks}) make_folder(folder);
+    for (const auto& folder : {layout.index, layout.segments, layout.journal, layout.locks}) make_folder(folder, 0700);
     {
       Index index;
       index.open(layout.index, options.map_size, true);
@@ -64,25 +75,20 @@ Result<void> Store::init(const Options& options) {
     randombytes_buf(&identity.name, sizeof identity.name);
     randombytes_buf(identity.key.data(), identity.key.size());
     write_identity(files, layout, identity);  // last: without it there is no store
-    if (files.sync_folder(std::filesystem::path(layout.root).parent_path().string()) != 0)
-      throw Failure(from_errno(layout.root));
+    if (files.sync_folder(whole.parent_path().string()) != 0) throw Failure(from_errno(layout.root));
     return {};
   });
 }
 
 Result<std::shared_ptr<Store>> Store::open(Options options) {
-  return guarded([&]() -> Result<std::shared_ptr<Store>> {
+  const Layout layout(options.path);
+  auto opened = guarded([&]() -> Result<std::shared_ptr<Store>> {
     if (sodium_init() < 0) throw Failure(Errc::unavailable, "libsodium does not start");
-    const Layout layout(options.path);
     const auto identity = read_identity(layout);
     const auto map_size = options.map_size;
     // Before anything else of this process opens the file: closing it drops LMDB's locks.
-    if (auto checked = check_index_file(layout.index + "/data.mdb", IndexCheck::quick); !checked) {
-      return fail(Errc::unusable,
-                  fmt::format("the index of the store at {} cannot be used ({}); restore the folder 'index' from a "
-                              "backup",
-                              layout.root, checked.error().detail));
-    }
+    const auto checked = check_index_file(layout.index + "/data.mdb", IndexCheck::quick);
+    if (!checked) return std::unexpected(checked.error());
     auto impl = std::make_shared<Impl>(std::move(options), identity);
     auto& core = impl->core;
     core.index.open(layout.index, map_size, false);
@@ -99,6 +105,13 @@ Result<std::shared_ptr<Store>> Store::open(Options options) {
     impl->committer = std::make_unique<Committer>(core);
     return std::make_shared<Store>(std::move(impl));
   });
+  if (!opened && opened.error().code == Errc::corrupt) {
+    return fail(Errc::unusable,
+                fmt::format("the index of the store at {} cannot be used ({}); restore the folder 'index' from a "
+                            "backup",
+                            layout.root, opened.error().detail));
+  }
+  return opened;
 }
 
 Store::Store(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -133,15 +146,9 @@ asio::awaitable<Result<Draft>> Store::begin() {
       if (!started) co_return std::unexpected(started.error());
       continue;
     }
-    // After a quiet minute: the durable limit of ids is raised first.
-    auto raise = [&core](Change& change) -> Result<void> {
-      const auto limit =
-          std::max(core.index.number(change.txn(), meta::id_limit), microseconds_since_2020() + IdSource::window);
-      core.index.set_number(change.txn(), meta::id_limit, limit);
-      core.ids.raise_later(limit);
-      return {};
-    };
-    auto raising = impl_->commit(1, std::move(raise));
+    // After a quiet minute: the durable limit of ids is raised first, as every commit does when it is low.
+    auto nothing = [](Change&) -> Result<void> { return {}; };
+    auto raising = impl_->commit(1, std::move(nothing));
     auto raised = co_await std::move(raising);
     if (!raised) co_return std::unexpected(raised.error());
   }
@@ -159,6 +166,9 @@ asio::awaitable<Result<void>> Store::accept(Draft draft, Envelope envelope, Body
                   .streamed = std::nullopt,
                   .done = nullptr};
   encode_envelope(arrival.envelope, arrival.encoded_envelope);
+  // An entry numbers its owner with 16 bits; a longer envelope would be taken for damage.
+  if (arrival.envelope.owners.size() > 0xFFFF || arrival.encoded_envelope.size() > envelope_limit)
+    co_return fail(Errc::conflict, "the message has more recipients than a record can name");
   if (from.stream) {
     auto finishing = draft.finish_stream(arrival);
     auto finished = co_await std::move(finishing);

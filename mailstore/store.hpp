@@ -108,7 +108,7 @@ class Store {
   Result<std::size_t> list(const View& view, std::optional<MessageId> after, std::span<Entry> out);
   Result<std::optional<Entry>> find(const View& view, MessageId id);
   /// Opens the message for reading. `scratch` receives the head of the record and as much of the body as `want`
-  /// asks and as fits; the views in the result live as long as `scratch` is left alone.
+  /// asks and as fits; the views in the result live as long as `scratch` is left alone and the result lives.
   Result<OpenMessage> open_message(MailboxNumber mailbox, const Entry& entry, std::span<char> scratch,
                                    std::size_t want);
   /// Removes messages from the maildrop; durable on success. Ids that are gone already count as done.
@@ -201,7 +201,8 @@ class OpenMessage {
   class Source;
   std::shared_ptr<const Source> source;  ///< keeps the segment's descriptor open
   std::uint64_t body_at = 0;             ///< offset of the body in the segment
-  std::string_view head;                 ///< encoded envelope, in the scratch
+  std::string_view head;                 ///< encoded envelope, in the scratch or in `long_head`
+  std::vector<char> long_head;           ///< used when the scratch is too small for the head of the record
 };
 
 }  // namespace mailstore

@@ -28,7 +28,8 @@ std::string too_many_connections(const common::config::Server& server) {
 
 }  // namespace
 
-std::expected<SmtpService::VirtualServers, std::string> SmtpService::make_servers(const std::vector<common::config::Server>& servers) {
+std::expected<SmtpService::VirtualServers, std::string> SmtpService::make_servers(
+    const std::vector<common::config::Server>& servers) {
   VirtualServers made;
   for (const auto& server : servers) {
     auto tls = common::net::TlsContext::load(server.tls);
@@ -45,7 +46,8 @@ std::expected<SmtpService::VirtualServers, std::string> SmtpService::make_server
 std::expected<void, std::string> SmtpService::prepare(const common::config::Config& config) {
   const auto servers = smtp_servers(config);
   if (servers.empty()) {
-    return std::unexpected("no server of kind \"smtp\" is configured; add a file to " + (config.file.parent_path() / "servers").string());
+    return std::unexpected("no server of kind \"smtp\" is configured; add a file to " +
+                           (config.file.parent_path() / "servers").string());
   }
   auto made = make_servers(servers);
   if (!made) return std::unexpected(std::move(made.error()));
@@ -59,8 +61,8 @@ std::expected<void, std::string> SmtpService::prepare(const common::config::Conf
   const auto serve_one = [this](common::net::Worker& worker, common::net::Stream stream, common::net::Door door) {
     return serve(worker, std::move(stream), std::move(door));
   };
-  listeners_ = std::make_unique<common::net::Server>(static_cast<std::size_t>(config.suite.run.threads), common::system_clock_source(),
-                                                     serve_one, too_many_connections);
+  listeners_ = std::make_unique<common::net::Server>(static_cast<std::size_t>(config.suite.run.threads),
+                                                     common::system_clock_source(), serve_one, too_many_connections);
   return listeners_->listen(servers);
 }
 
@@ -101,10 +103,12 @@ void SmtpService::stop(std::chrono::milliseconds grace) {
 void SmtpService::add_status(nlohmann::json& status) {
   if (!store_) return;
   const auto counters = store_->counters();
-  status["messages"] = {{"accepted", counters.accepted}, {"delivered", counters.entries}, {"commits", counters.commits}};
+  status["messages"] = {
+      {"accepted", counters.accepted}, {"delivered", counters.entries}, {"commits", counters.commits}};
 }
 
-asio::awaitable<void> SmtpService::serve(common::net::Worker& worker, common::net::Stream stream, common::net::Door door) {
+asio::awaitable<void> SmtpService::serve(common::net::Worker& worker, common::net::Stream stream,
+                                         common::net::Door door) {
   std::shared_ptr<const VirtualServer> server;
   {
     const auto servers = servers_.get();

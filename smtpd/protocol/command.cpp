@@ -15,13 +15,29 @@ struct Word {
   Verb verb;
 };
 constexpr auto words = std::to_array<Word>({
-    {"mail", Verb::mail}, {"rcpt", Verb::rcpt},         {"data", Verb::data}, {"ehlo", Verb::ehlo}, {"helo", Verb::helo},
-    {"rset", Verb::rset}, {"noop", Verb::noop},         {"quit", Verb::quit}, {"vrfy", Verb::vrfy}, {"expn", Verb::expn},
-    {"help", Verb::help}, {"starttls", Verb::starttls}, {"auth", Verb::auth}, {"lhlo", Verb::lhlo}, {"bdat", Verb::bdat},
+    {"mail", Verb::mail},
+    {"rcpt", Verb::rcpt},
+    {"data", Verb::data},
+    {"ehlo", Verb::ehlo},
+    {"helo", Verb::helo},
+    {"rset", Verb::rset},
+    {"noop", Verb::noop},
+    {"quit", Verb::quit},
+    {"vrfy", Verb::vrfy},
+    {"expn", Verb::expn},
+    {"help", Verb::help},
+    {"starttls", Verb::starttls},
+    {"auth", Verb::auth},
+    {"lhlo", Verb::lhlo},
+    {"bdat", Verb::bdat},
 });
 
-bool is_space(char c) { return c == ' ' || c == '\t'; }
-bool is_alnum(char c) { return (c >= '0' && c <= '9') || (lower(c) >= 'a' && lower(c) <= 'z'); }
+bool is_space(char c) {
+  return c == ' ' || c == '\t';
+}
+bool is_alnum(char c) {
+  return (c >= '0' && c <= '9') || (lower(c) >= 'a' && lower(c) <= 'z');
+}
 
 std::unexpected<SyntaxError> wish(const Cursor& in, std::string expected, Cause cause = Cause::syntax) {
   return std::unexpected(SyntaxError{cause, in.column(), std::move(expected)});
@@ -95,7 +111,8 @@ std::expected<void, SyntaxError> apply(const Parameter& parameter, MailFrom& mai
   if (equals_word(keyword, "size")) {  // RFC 1870 6: up to 20 digits
     std::uint64_t size = 0;
     const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), size);
-    if (value.empty() || value.size() > 20 || end != value.data() + value.size()) return wish(in, "SIZE", Cause::bad_parameter);
+    if (value.empty() || value.size() > 20 || end != value.data() + value.size())
+      return wish(in, "SIZE", Cause::bad_parameter);
     mail.size = error == std::errc{} ? size : ~std::uint64_t{0};
     return {};
   }

@@ -11,18 +11,36 @@
 
 #include "smtpd/protocol/reply.hpp"
 
-/// The grammar of SMTP commands (RFC 5321 4.1): text to values, one function for each production. Whether a command may come now is
-/// Conversation's to say.
+/// The grammar of SMTP commands (RFC 5321 4.1): text to values, one function for each production. Whether a command may
+/// come now is Conversation's to say.
 namespace smtpd {
 
-enum class Verb : std::uint8_t { helo, ehlo, mail, rcpt, data, rset, noop, quit, vrfy, expn, help, starttls, auth, lhlo, bdat, unknown };
+enum class Verb : std::uint8_t {
+  helo,
+  ehlo,
+  mail,
+  rcpt,
+  data,
+  rset,
+  noop,
+  quit,
+  vrfy,
+  expn,
+  help,
+  starttls,
+  auth,
+  lhlo,
+  bdat,
+  unknown
+};
 
 /// A command line taken apart: which command, and what stands behind it without white space around it.
 struct CommandLine {
   Verb verb = Verb::unknown;
   std::string_view argument;
 };
-/// `line` has its CRLF removed and is within its limit (LineSplitter). Trailing white space is accepted (RFC 5321 4.1.1).
+/// `line` has its CRLF removed and is within its limit (LineSplitter). Trailing white space is accepted (RFC
+/// 5321 4.1.1).
 CommandLine split_command(std::string_view line);
 
 /// Where an argument stopped being one, and what would have been right there.
@@ -47,7 +65,8 @@ struct AuthStart {
   std::optional<std::string_view> response;  ///< still base64; "=" stands for an empty one (RFC 4954 4)
 };
 
-/// RFC 5321 4.1.1.2. `MAIL FROM: <a>` with spaces is taken. Unknown parameters, and those of DSN (RFC 3461), which is not offered: 555.
+/// RFC 5321 4.1.1.2. `MAIL FROM: <a>` with spaces is taken. Unknown parameters, and those of DSN (RFC 3461), which is
+/// not offered: 555.
 std::expected<MailFrom, SyntaxError> parse_mail(std::string_view argument);
 /// RFC 5321 4.1.1.3
 std::expected<RcptTo, SyntaxError> parse_rcpt(std::string_view argument);

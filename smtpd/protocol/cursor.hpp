@@ -5,7 +5,9 @@
 
 namespace smtpd {
 
-inline char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; }
+inline char lower(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
+}
 
 /// Equal without regard to the case of ASCII letters; `word` is in lower case.
 inline bool equals_word(std::string_view text, std::string_view word) {

@@ -46,7 +46,8 @@ void DataReader::emit(std::string_view octets, DataSink& sink) {
   if (octets.empty()) return;
   stored_ += octets.size();
   // Dots may be counted before they are let through, never after: the last call is exact.
-  if (limits_.octets != 0 && stored_ - added_ > limits_.octets && stored_ - added_ - dots_ > limits_.octets) too_big_ = true;
+  if (limits_.octets != 0 && stored_ - added_ > limits_.octets && stored_ - added_ - dots_ > limits_.octets)
+    too_big_ = true;
   if (in_header_ && stored_ > limits_.header_octets && limits_.header_octets != 0) header_too_big_ = true;
   if (!fault()) sink.append(octets);
 }
@@ -101,7 +102,8 @@ void DataReader::put_newline(LineIs line, DataSink& sink) {
   header_octets_ = stored_;
 }
 
-/// A CR or LF alone at the front of what is left: `octets` of it were let through by nobody yet and are taken out of the input already.
+/// A CR or LF alone at the front of what is left: `octets` of it were let through by nobody yet and are taken out of
+/// the input already.
 void DataReader::on_lone_newline(std::string_view octets, LineIs line, DataSink& sink) {
   if (limits_.bare_newline == BareNewline::reject) {
     bare_newline_ = true;
@@ -302,6 +304,8 @@ std::optional<Cause> DataReader::fault() const {
   return std::nullopt;
 }
 
-DataFacts DataReader::facts() const { return {stored_ - dots_, header_octets_, dots_ != 0}; }
+DataFacts DataReader::facts() const {
+  return {stored_ - dots_, header_octets_, dots_ != 0};
+}
 
 }  // namespace smtpd

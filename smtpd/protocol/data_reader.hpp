@@ -38,22 +38,26 @@ struct MissingFields {
 
 /// What was let through, counted.
 struct DataFacts {
-  std::uint64_t octets = 0;         ///< real octets, without stuffed dots
-  std::uint64_t header_octets = 0;  ///< stored octets until and with the first empty line; all of them when there is none
-  bool stuffed = false;             ///< at least one line carries a stuffed dot
+  std::uint64_t octets = 0;  ///< real octets, without stuffed dots
+  std::uint64_t header_octets =
+      0;                 ///< stored octets until and with the first empty line; all of them when there is none
+  bool stuffed = false;  ///< at least one line carries a stuffed dot
 };
 
-/// The octets of one message behind DATA (RFC 5321 4.5.2), in any cuts. End of data is CRLF.CRLF and nothing else: a lone LF or CR
-/// beside a dot ends nothing (smuggling). Lets the message through in its stored form, which is the wire's: dot-stuffed, without the
-/// closing dot line. Normal mail passes in blocks of 64 octets; only what may matter is looked at by itself.
+/// The octets of one message behind DATA (RFC 5321 4.5.2), in any cuts. End of data is CRLF.CRLF and nothing else: a
+/// lone LF or CR beside a dot ends nothing (smuggling). Lets the message through in its stored form, which is the
+/// wire's: dot-stuffed, without the closing dot line. Normal mail passes in blocks of 64 octets; only what may matter
+/// is looked at by itself.
 class DataReader {
  public:
   explicit DataReader(const DataLimits& limits, MissingFields missing = {});
-  /// Takes octets from the front of `in` up to the end of data, and says how many. What is let through goes to `sink` before it returns.
+  /// Takes octets from the front of `in` up to the end of data, and says how many. What is let through goes to `sink`
+  /// before it returns.
   std::size_t feed(std::string_view in, DataSink& sink);
   /// The end of data was seen; what follows is commands.
   bool complete() const { return state_ == State::complete; }
-  /// Why the message cannot be accepted, once it is certain. Nothing is let through from then on; the end is still looked for.
+  /// Why the message cannot be accepted, once it is certain. Nothing is let through from then on; the end is still
+  /// looked for.
   std::optional<Cause> fault() const;
   /// Once complete.
   DataFacts facts() const;

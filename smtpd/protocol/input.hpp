@@ -9,8 +9,8 @@
 
 namespace smtpd {
 
-/// What a session has read and not yet taken. Looks at the thread's buffer as long as that may be looked at, and keeps a copy of what is left
-/// only when the session has to wait in the middle of it.
+/// What a session has read and not yet taken. Looks at the thread's buffer as long as that may be looked at, and keeps
+/// a copy of what is left only when the session has to wait in the middle of it.
 class Input {
  public:
   /// `octets` follow what was given before, all of which is taken.
@@ -26,7 +26,9 @@ class Input {
     return line;
   }
   /// All that is here, for the data reader.
-  std::string_view octets() const { return kept_at_ < kept_.size() ? std::string_view{kept_}.substr(kept_at_) : fresh_; }
+  std::string_view octets() const {
+    return kept_at_ < kept_.size() ? std::string_view{kept_}.substr(kept_at_) : fresh_;
+  }
   void take(std::size_t count) {
     if (kept_at_ < kept_.size()) {
       kept_at_ += count;

@@ -21,7 +21,8 @@ std::size_t end_of_line(std::string_view in, bool after_cr) {
 }  // namespace
 
 Line LineSplitter::judge(std::string_view text) {
-  const bool newline = std::memchr(text.data(), '\n', text.size()) != nullptr || std::memchr(text.data(), '\r', text.size()) != nullptr;
+  const bool newline =
+      std::memchr(text.data(), '\n', text.size()) != nullptr || std::memchr(text.data(), '\r', text.size()) != nullptr;
   return {text, newline ? LineFault::newline_inside : LineFault::none};
 }
 

@@ -6,8 +6,8 @@
 #include <string>
 #include <string_view>
 
-/// Octets to command lines. Only CRLF ends a line (RFC 5321 2.3.8): what a lone LF would end elsewhere stays inside one line here, and
-/// makes it a wrong one.
+/// Octets to command lines. Only CRLF ends a line (RFC 5321 2.3.8): what a lone LF would end elsewhere stays inside one
+/// line here, and makes it a wrong one.
 namespace smtpd {
 
 /// RFC 5321 4.5.3.1.4 asks for 512 octets with CRLF; devices and long parameter lists need more.
@@ -28,8 +28,8 @@ struct Line {
 
 class LineSplitter {
  public:
-  /// Takes octets from the front of `in` until a line is complete or `in` is empty (then nullopt, and the beginning is kept).
-  /// The line's text lies in `in` or in this object and holds until the next call.
+  /// Takes octets from the front of `in` until a line is complete or `in` is empty (then nullopt, and the beginning is
+  /// kept). The line's text lies in `in` or in this object and holds until the next call.
   std::optional<Line> next(std::string_view& in);
   /// Nothing of an unfinished line is kept.
   bool empty() const { return (held_.empty() || handed_out_) && !overflown_; }

@@ -110,7 +110,9 @@ void append_line(std::string& out, const ReplyText& row, char separator, std::st
 
 }  // namespace
 
-const ReplyText& reply_text(Cause cause) { return table[static_cast<std::size_t>(cause)]; }
+const ReplyText& reply_text(Cause cause) {
+  return table[static_cast<std::size_t>(cause)];
+}
 
 void append_reply(std::string& out, const Reply& reply) {
   const ReplyText& row = reply_text(reply.cause);

@@ -4,7 +4,8 @@
 #include <string>
 #include <string_view>
 
-/// What the server says. Every reply has a cause; one table (reply.cpp) turns the cause into code, enhanced code and text.
+/// What the server says. Every reply has a cause; one table (reply.cpp) turns the cause into code, enhanced code and
+/// text.
 namespace smtpd {
 
 enum class Cause : std::uint8_t {
@@ -79,8 +80,8 @@ enum class Cause : std::uint8_t {
   shutting_down,
 };
 
-/// A reply: its cause decides the rest, `detail` takes the place of "{}" in the text. A '\n' in the result makes lines of it.
-/// `detail` is never anything that a peer sent.
+/// A reply: its cause decides the rest, `detail` takes the place of "{}" in the text. A '\n' in the result makes lines
+/// of it. `detail` is never anything that a peer sent.
 struct Reply {
   Cause cause = Cause::ok;
   std::string detail;

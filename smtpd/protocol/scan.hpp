@@ -52,7 +52,8 @@ inline const char* find_newline(const char* from, const char* end) {
 #if defined(__SSE2__)
   while (end - from >= 16) {
     const __m128i octets = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
-    const __m128i either = _mm_or_si128(_mm_cmpeq_epi8(octets, _mm_set1_epi8('\r')), _mm_cmpeq_epi8(octets, _mm_set1_epi8('\n')));
+    const __m128i either =
+        _mm_or_si128(_mm_cmpeq_epi8(octets, _mm_set1_epi8('\r')), _mm_cmpeq_epi8(octets, _mm_set1_epi8('\n')));
     const auto bits = static_cast<std::uint32_t>(_mm_movemask_epi8(either));
     if (bits != 0) return from + std::countr_zero(bits);
     from += 16;

@@ -8,13 +8,15 @@ namespace smtpd {
 
 std::string format_date(std::chrono::sys_seconds time) {
   static constexpr std::array<const char*, 7> days = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
-  static constexpr std::array<const char*, 12> months = {"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+  static constexpr std::array<const char*, 12> months = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                                         "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
   const auto day = std::chrono::floor<std::chrono::days>(time);
   const std::chrono::year_month_day date{day};
   const std::chrono::hh_mm_ss clock{time - day};
   return fmt::format("{}, {:02} {} {:04} {:02}:{:02}:{:02} +0000", days[std::chrono::weekday{day}.c_encoding()],
-                     static_cast<unsigned>(date.day()), months[static_cast<unsigned>(date.month()) - 1], static_cast<int>(date.year()),
-                     clock.hours().count(), clock.minutes().count(), clock.seconds().count());
+                     static_cast<unsigned>(date.day()), months[static_cast<unsigned>(date.month()) - 1],
+                     static_cast<int>(date.year()), clock.hours().count(), clock.minutes().count(),
+                     clock.seconds().count());
 }
 
 std::string format_received(const Trace& trace) {
@@ -37,7 +39,8 @@ std::string format_received(const Trace& trace) {
   if (trace.extended && trace.authenticated) put("A");
   put(" id ");
   put(trace.id);
-  if (!trace.tls_protocol.empty()) fmt::format_to(std::back_inserter(out), "\r\n\t({} {})", trace.tls_protocol, trace.tls_cipher);
+  if (!trace.tls_protocol.empty())
+    fmt::format_to(std::back_inserter(out), "\r\n\t({} {})", trace.tls_protocol, trace.tls_cipher);
   if (!trace.recipient.empty()) fmt::format_to(std::back_inserter(out), "\r\n\tfor <{}>", trace.recipient);
   put(";\r\n\t");
   put(format_date(trace.time));
@@ -45,7 +48,9 @@ std::string format_received(const Trace& trace) {
   return fmt::to_string(out);
 }
 
-std::string format_date_field(std::chrono::sys_seconds time) { return fmt::format("Date: {}\r\n", format_date(time)); }
+std::string format_date_field(std::chrono::sys_seconds time) {
+  return fmt::format("Date: {}\r\n", format_date(time));
+}
 
 std::string format_message_id_field(std::string_view id, std::string_view hostname) {
   return fmt::format("Message-ID: <{}@{}>\r\n", id, hostname);

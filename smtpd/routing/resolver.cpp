@@ -137,7 +137,8 @@ class Walk {
     auto found = find_in_order(local, **home);
     if (!found) return std::unexpected(std::move(found.error()));
     if (found->mailbox) {
-      explain(address, found->mailbox->address == address ? "is a mailbox" : "leads to the mailbox " + found->mailbox->address);
+      explain(address,
+              found->mailbox->address == address ? "is a mailbox" : "leads to the mailbox " + found->mailbox->address);
       add(std::move(*found->mailbox));
       return {};
     }
@@ -154,8 +155,10 @@ class Walk {
   }
 
   void add(mailstore::Mailbox mailbox) {
-    const bool there = targets_.size() < 16 ? std::ranges::any_of(targets_, [&](const Target& t) { return t.mailbox == mailbox.number; })
-                                            : !numbers().insert(mailbox.number).second;
+    const bool there = targets_.size() < 16
+                           ? std::ranges::any_of(
+                                 targets_, [&](const Target& t) { return t.mailbox == mailbox.number; })
+                           : !numbers().insert(mailbox.number).second;
     if (!there) targets_.push_back({mailbox.number, std::move(mailbox.address)});
   }
 
@@ -178,13 +181,16 @@ class Walk {
 
 }  // namespace
 
-Result<Resolution> resolve(DirectoryView& directory, const common::Address& recipient, std::string_view default_domain, Explanation* explanation) {
+Result<Resolution> resolve(DirectoryView& directory, const common::Address& recipient, std::string_view default_domain,
+                           Explanation* explanation) {
   Walk walk{directory, default_domain, explanation};
-  if (auto walked = walk.from(common::canonical_key(recipient)); !walked) return std::unexpected(std::move(walked.error()));
+  if (auto walked = walk.from(common::canonical_key(recipient)); !walked)
+    return std::unexpected(std::move(walked.error()));
   return walk.take();
 }
 
-Result<std::optional<Account>> find_account(DirectoryView& directory, std::string_view name, std::string_view default_domain) {
+Result<std::optional<Account>> find_account(DirectoryView& directory, std::string_view name,
+                                            std::string_view default_domain) {
   auto address = common::parse_address(name);
   if (!address) return std::nullopt;
   if (address->domain.empty()) address->domain = default_domain;
@@ -205,9 +211,11 @@ Result<std::optional<Account>> find_account(DirectoryView& directory, std::strin
   return Account{std::move(**mailbox), locked};
 }
 
-Result<bool> is_address_of(DirectoryView& directory, const common::Address& sender, mailstore::MailboxNumber mailbox, std::string_view default_domain) {
+Result<bool> is_address_of(DirectoryView& directory, const common::Address& sender, mailstore::MailboxNumber mailbox,
+                           std::string_view default_domain) {
   Walk walk{directory, default_domain, nullptr};
-  if (auto walked = walk.from(common::canonical_key(sender)); !walked) return std::unexpected(std::move(walked.error()));
+  if (auto walked = walk.from(common::canonical_key(sender)); !walked)
+    return std::unexpected(std::move(walked.error()));
   return std::ranges::any_of(walk.targets(), [&](const Target& target) { return target.mailbox == mailbox; });
 }
 

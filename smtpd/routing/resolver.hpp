@@ -9,15 +9,16 @@
 
 #include "mailstore/directory.hpp"
 
-/// What becomes of a recipient. Asks the directory, changes nothing, knows no session: the daemon and `pennypost route test` call the same.
+/// What becomes of a recipient. Asks the directory, changes nothing, knows no session: the daemon and `pennypost route
+/// test` call the same.
 namespace smtpd::routing {
 
 enum class Outcome : std::uint8_t {
-  local,       ///< goes to `targets`
-  unknown,     ///< no such mailbox or alias in a domain of ours
-  no_domain,   ///< an alias domain whose domain is gone
-  not_ours,    ///< a domain that is not ours, directly or by way of an alias
-  too_far,     ///< aliases lead to more addresses, or deeper, than anybody means
+  local,      ///< goes to `targets`
+  unknown,    ///< no such mailbox or alias in a domain of ours
+  no_domain,  ///< an alias domain whose domain is gone
+  not_ours,   ///< a domain that is not ours, directly or by way of an alias
+  too_far,    ///< aliases lead to more addresses, or deeper, than anybody means
 };
 
 /// A mailbox that gets a copy.
@@ -44,22 +45,25 @@ inline constexpr std::size_t alias_depth_limit = 16;
 /// Addresses that one recipient may lead to.
 inline constexpr std::size_t address_limit = 10'000;
 
-/// Where `recipient` (with a domain) leads, in the order of precedence: exact mailbox or alias; the plus form; postmaster. An alias domain
-/// has the local parts of another. An alias of which a target is not ours leads nowhere: a part of its readers
-/// would miss the message. A target of ours that is gone is passed over as long as another one is there. `explanation`: gets the way, if given.
-mailstore::Result<Resolution> resolve(mailstore::DirectoryView& directory, const common::Address& recipient, std::string_view default_domain,
-                                      Explanation* explanation = nullptr);
+/// Where `recipient` (with a domain) leads, in the order of precedence: exact mailbox or alias; the plus form;
+/// postmaster. An alias domain has the local parts of another. An alias of which a target is not ours leads nowhere: a
+/// part of its readers would miss the message. A target of ours that is gone is passed over as long as another one is
+/// there. `explanation`: gets the way, if given.
+mailstore::Result<Resolution> resolve(mailstore::DirectoryView& directory, const common::Address& recipient,
+                                      std::string_view default_domain, Explanation* explanation = nullptr);
 
 /// Who logs in.
 struct Account {
   mailstore::Mailbox mailbox;
   bool locked = false;  ///< itself or its domain
 };
-/// The mailbox of a log-in name: its address, or its local part in the default domain; in an alias domain too. nullopt: nobody.
-mailstore::Result<std::optional<Account>> find_account(mailstore::DirectoryView& directory, std::string_view name, std::string_view default_domain);
+/// The mailbox of a log-in name: its address, or its local part in the default domain; in an alias domain too. nullopt:
+/// nobody.
+mailstore::Result<std::optional<Account>> find_account(mailstore::DirectoryView& directory, std::string_view name,
+                                                       std::string_view default_domain);
 
 /// Whether mail to `sender` would reach `mailbox`: then it may also come from there.
-mailstore::Result<bool> is_address_of(mailstore::DirectoryView& directory, const common::Address& sender, mailstore::MailboxNumber mailbox,
-                                      std::string_view default_domain);
+mailstore::Result<bool> is_address_of(mailstore::DirectoryView& directory, const common::Address& sender,
+                                      mailstore::MailboxNumber mailbox, std::string_view default_domain);
 
 }  // namespace smtpd::routing

@@ -35,7 +35,8 @@ void add_owner(Transaction& transaction, routing::Target& target) {
   const auto number = static_cast<std::uint32_t>(target.mailbox);
   if (owners.size() < many_owners) {
     // A mailbox reached twice by one message gets one copy.
-    if (std::ranges::any_of(owners, [&](const mailstore::Owner& owner) { return owner.mailbox == target.mailbox; })) return;
+    if (std::ranges::any_of(owners, [&](const mailstore::Owner& owner) { return owner.mailbox == target.mailbox; }))
+      return;
   } else {
     if (transaction.mailboxes.empty()) {
       for (const auto& owner : owners) transaction.mailboxes.insert(static_cast<std::uint32_t>(owner.mailbox));
@@ -102,7 +103,9 @@ const Conversation::Order& Conversation::order_of(Verb verb) {
 Conversation::Conversation(const Terms& terms, bool secure, std::function<common::auth::Channel()> channel)
     : terms_(terms), channel_(std::move(channel)), secure_(secure) {}
 
-Reply Conversation::greeting() const { return {Cause::greeting, terms_.hostname}; }
+Reply Conversation::greeting() const {
+  return {Cause::greeting, terms_.hostname};
+}
 
 Step Conversation::reply(Cause cause, std::string detail) {
   if (reply_text(cause).broken && ++errors_ > terms_.errors && terms_.errors != 0) return close(Cause::too_many_errors);
@@ -114,7 +117,9 @@ Step Conversation::close(Cause cause) {
   return Close{{cause, terms_.hostname}};
 }
 
-Step Conversation::syntax_error(SyntaxError error) { return reply(error.cause, std::move(error.expected)); }
+Step Conversation::syntax_error(SyntaxError error) {
+  return reply(error.cause, std::move(error.expected));
+}
 
 void Conversation::end_transaction() {
   transaction_.reset();
@@ -165,7 +170,8 @@ Step Conversation::on_command(const CommandLine& command) {
     case Verb::expn:
       return reply(Cause::not_implemented);
     case Verb::help:
-      return reply(Cause::help, "see RFC 5321; commands: HELO EHLO MAIL RCPT DATA RSET NOOP QUIT VRFY HELP STARTTLS AUTH");
+      return reply(Cause::help,
+                   "see RFC 5321; commands: HELO EHLO MAIL RCPT DATA RSET NOOP QUIT VRFY HELP STARTTLS AUTH");
     case Verb::starttls:
       return on_starttls(command.argument);
     case Verb::auth:
@@ -199,7 +205,8 @@ std::string Conversation::ehlo_text() const {
   if (terms_.has_certificate && !secure_) text += "\nSTARTTLS";
   if (secure_ || !terms_.tls_required) {
     std::string mechanisms;
-    for (const auto& mechanism : common::auth::offered_mechanisms(terms_.mechanisms, secure_, terms_.passwords_need_tls)) {
+    for (const auto& mechanism :
+         common::auth::offered_mechanisms(terms_.mechanisms, secure_, terms_.passwords_need_tls)) {
       mechanisms += ' ' + mechanism;
     }
     if (!mechanisms.empty()) text += "\nAUTH" + mechanisms;
@@ -257,7 +264,8 @@ Step Conversation::on_rcpt(std::string_view argument) {
 Step Conversation::on_recipient(const CheckRecipient& asked, std::expected<routing::Resolution, Cause> found) {
   if (!found) return reply(found.error());
   if (found->outcome != routing::Outcome::local) return reply(cause_of(found->outcome));
-  if (transaction_->envelope.owners.size() + found->targets.size() > owner_limit) return reply(Cause::too_many_recipients);
+  if (transaction_->envelope.owners.size() + found->targets.size() > owner_limit)
+    return reply(Cause::too_many_recipients);
   for (auto& target : found->targets) add_owner(*transaction_, target);
   if (++transaction_->recipients == 1) transaction_->recipient = common::format_address(asked.recipient);
   state_ = State::rcpt;

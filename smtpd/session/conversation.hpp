@@ -82,8 +82,8 @@ struct AuthNote {
 /// A message on its way: from MAIL to the end of data.
 struct Transaction {
   mailstore::Envelope envelope;
-  std::uint64_t recipients = 0;  ///< RCPT commands taken
-  std::string recipient;         ///< the first of them, as the peer wrote it but canonical in form
+  std::uint64_t recipients = 0;                 ///< RCPT commands taken
+  std::string recipient;                        ///< the first of them, as the peer wrote it but canonical in form
   std::unordered_set<std::uint32_t> mailboxes;  ///< of envelope.owners, once there are many
 };
 
@@ -127,8 +127,8 @@ class Conversation {
   struct Exchange {
     std::unique_ptr<common::auth::Sasl> sasl;
     std::string mechanism;
-    std::string authorize;  ///< PLAIN's authorization identity
-    LogIn found;            ///< whose keys the proof is checked against
+    std::string authorize;   ///< PLAIN's authorization identity
+    LogIn found;             ///< whose keys the proof is checked against
     bool succeeded = false;  ///< the last data was sent; an empty answer ends it
   };
   static const Order& order_of(Verb verb);

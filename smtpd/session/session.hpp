@@ -37,7 +37,8 @@ struct Services {
 /// points back into it. Owns no buffer while it waits.
 class Session {
  public:
-  Session(Services services, common::net::Worker& worker, common::net::Stream stream, std::shared_ptr<const VirtualServer> server);
+  Session(Services services, common::net::Worker& worker, common::net::Stream stream,
+          std::shared_ptr<const VirtualServer> server);
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
@@ -71,13 +72,15 @@ class Session {
   void log_accepted(const Accepted& accepted);
   void log_reply(const Reply& reply);
   std::string_view tls_name() const { return tls_ ? std::string_view{tls_->protocol} : std::string_view{}; }
-  std::string_view account() const { return conversation_.identity() ? std::string_view{conversation_.identity()->address} : std::string_view{}; }
+  std::string_view account() const {
+    return conversation_.identity() ? std::string_view{conversation_.identity()->address} : std::string_view{};
+  }
 
   Services services_;
   common::net::Worker& worker_;
   common::net::Stream stream_;
   std::shared_ptr<const VirtualServer> server_;
-  std::string client_;
+  std::string peer_;
   Conversation conversation_;
   Input input_;
   std::string replies_;  ///< gathered until there is nothing more to do without the peer (RFC 2920 3.2)

@@ -15,10 +15,10 @@ struct Terms {
   std::string server;  ///< its id: the file's name
   std::string hostname;
   std::string default_domain;
-  bool submission = false;     ///< the role: people who authenticate
+  bool submission = false;  ///< the role: people who authenticate
   bool has_certificate = false;
   bool tls_required = false;
-  bool anonymous = true;       ///< mail without authentication
+  bool anonymous = true;  ///< mail without authentication
   bool passwords_need_tls = true;
   std::vector<std::string> mechanisms;
   bool check_helo = true;

@@ -101,6 +101,8 @@ class Prompts(PostOffice):
                 if answered < len(answers):
                     os.write(terminal, answers[answered])
                 answered += 1
+        else:
+            os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         os.close(terminal)
         code = os.waitstatus_to_exitcode(status)

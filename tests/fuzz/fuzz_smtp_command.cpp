@@ -1,4 +1,5 @@
-// Command lines: split and parsed without a crash; an address that was taken is taken again in the form we would write it.
+// Command lines: split and parsed without a crash; an address that was taken is taken again in the form we would write
+// it.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>

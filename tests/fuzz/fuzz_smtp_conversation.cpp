@@ -54,7 +54,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   whole.feed(octets);
   Talk cut{terms, people()};
   for (std::size_t at = 0; at < octets.size() && cut.open; at += piece) cut.feed(octets.substr(at, piece));
-  // What stands behind STARTTLS is thrown away as far as it has come: there the cuts matter. SCRAM's nonces differ each time.
+  // What stands behind STARTTLS is thrown away as far as it has come: there the cuts matter. SCRAM's nonces differ each
+  // time.
   const bool same_each_time = !terms.has_certificate && whole.replies.find("\r\n334 ") == std::string::npos;
   if (same_each_time) {
     expect(whole.replies == cut.replies);

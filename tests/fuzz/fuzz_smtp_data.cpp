@@ -29,11 +29,13 @@ struct Outcome {
   friend bool operator==(const Outcome&, const Outcome&) = default;
 };
 
-Outcome read(std::string_view wire, const smtpd::DataLimits& limits, const smtpd::MissingFields& missing, std::size_t piece) {
+Outcome read(std::string_view wire, const smtpd::DataLimits& limits, const smtpd::MissingFields& missing,
+             std::size_t piece) {
   smtpd::DataReader reader{limits, missing};
   Kept kept;
   Outcome outcome;
-  while (outcome.taken < wire.size() && !reader.complete()) outcome.taken += reader.feed(wire.substr(outcome.taken, piece), kept);
+  while (outcome.taken < wire.size() && !reader.complete())
+    outcome.taken += reader.feed(wire.substr(outcome.taken, piece), kept);
   outcome.complete = reader.complete();
   if (!outcome.complete) return outcome;
   outcome.fault = reader.fault();

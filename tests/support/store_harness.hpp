@@ -40,7 +40,8 @@ class TempFolder {
 /// In memory where there is such a file system: syncs cost nothing there.
 std::filesystem::path memory_folder();
 
-/// Options for small stores in `folder`: a map that any sanitizer bears, no reserve. Warnings go to `warnings` if given.
+/// Options for small stores in `folder`: a map that any sanitizer bears, no reserve. Warnings go to `warnings` if
+/// given.
 mailstore::Options small_options(const std::filesystem::path& folder, std::vector<std::string>* warnings = nullptr);
 
 struct Letter {

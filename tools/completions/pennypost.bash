@@ -32,7 +32,7 @@ _pennypost_options() {
 
 # The first column of a list, without its title.
 _pennypost_names() {
-  pennypost "${_pennypost_config[@]}" "$@" 2>/dev/null </dev/null | sed -e 1d -e 's/ .*//'
+  pennypost "${_pennypost_config[@]}" "$@" 2>/dev/null </dev/null | sed -e 1d -e 's/ .*//' -e 1001q
 }
 
 _pennypost() {

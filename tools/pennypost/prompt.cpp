@@ -1,5 +1,6 @@
 #include "tools/pennypost/prompt.hpp"
 
+#include <poll.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -22,15 +23,22 @@ extern "C" void on_signal(int number) {
   caught = number;
 }
 
-/// Standard input without echo; whatever ends the prompt, the terminal is left as it was found.
+/// Standard input without echo; whatever ends the prompt, the terminal is left as it was found. Signals come through
+/// while `wait` waits and at no other time, so that none slips in before a read that would never end.
 class Hushed {
  public:
   Hushed() {
     active_ = tcgetattr(STDIN_FILENO, &before_) == 0;
     if (!active_) return;
+    sigset_t ours;
+    sigemptyset(&ours);
     struct sigaction action{};
-    action.sa_handler = on_signal;  // no SA_RESTART: the read must end
-    for (std::size_t i = 0; i < std::size(signals); ++i) sigaction(signals[i], &action, &actions_[i]);
+    action.sa_handler = on_signal;
+    for (std::size_t i = 0; i < std::size(signals); ++i) {
+      sigaddset(&ours, signals[i]);
+      sigaction(signals[i], &action, &actions_[i]);
+    }
+    sigprocmask(SIG_BLOCK, &ours, &mask_);
     auto quiet = before_;
     quiet.c_lflag &= ~static_cast<tcflag_t>(ECHO);
     quiet.c_lflag |= ECHONL;
@@ -42,29 +50,39 @@ class Hushed {
     if (!active_) return;
     tcsetattr(STDIN_FILENO, TCSADRAIN, &before_);
     for (std::size_t i = 0; i < std::size(signals); ++i) sigaction(signals[i], &actions_[i], nullptr);
+    sigprocmask(SIG_SETMASK, &mask_, nullptr);
     if (caught != 0) std::raise(caught);
+  }
+  /// Until something can be read; refuses when a signal ends it.
+  void wait() const {
+    pollfd input{STDIN_FILENO, POLLIN, 0};
+    while (active_ && ppoll(&input, 1, nullptr, &mask_) < 0 && errno == EINTR) {
+      if (caught != 0) refuse("interrupted; nothing was changed");
+    }
   }
 
  private:
   static constexpr int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP};
   bool active_ = false;
   termios before_{};
+  sigset_t mask_{};
   struct sigaction actions_[std::size(signals)]{};
 };
 
 /// One line without its end. Octet by octet: what follows belongs to whoever reads on.
-common::Secret read_line() {
+common::Secret read_line(const Hushed& hushed) {
   std::string line;
   line.reserve(longest_line + 1);  // never moved, so no copy of a password stays behind
   for (;;) {
     char octet = 0;
+    hushed.wait();
     const auto got = read(STDIN_FILENO, &octet, 1);
-    if (got < 0 && errno == EINTR && caught == 0) continue;
-    if (got < 0)
-      refuse(caught != 0 ? "interrupted" : fmt::format("standard input cannot be read: {}", std::strerror(errno)));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) refuse(fmt::format("standard input cannot be read: {}", std::strerror(errno)));
     if (got == 0 || octet == '\n') break;
-    if (line.size() == longest_line)
+    if (line.size() == longest_line) {
       refuse(fmt::format("the password is longer than {} octets; choose a shorter one", longest_line));
+    }
     line.push_back(octet);
   }
   if (line.ends_with('\r')) line.pop_back();
@@ -88,11 +106,11 @@ common::Secret read_new_password(const std::string& whose, bool from_stdin) {
   {
     const Hushed hushed;
     if (!from_stdin) ask(fmt::format("New password for {}: ", whose));
-    password = read_line();
+    password = read_line(hushed);
     if (password.empty()) refuse("an empty password is no password; give one");
     if (!from_stdin) {
       ask("Once more: ");
-      const auto again = read_line();
+      const auto again = read_line(hushed);
       if (again.reveal() != password.reveal()) refuse("the two passwords differ; nothing was changed, try again");
     }
   }

@@ -176,7 +176,6 @@ TEST_CASE("a disk that takes nothing: lines are counted, callers go on, memory s
   const Folder folder;
   const auto pipe = folder / "pipe";
   REQUIRE(mkfifo(pipe.c_str(), 0600) == 0);
-  bool told = false;
   std::fstream holder{pipe, std::ios::in | std::ios::out};  // so that opening does not wait
   REQUIRE(logging::start(to_file(pipe), "smtpd"));
   const std::string value(500, 'x');
@@ -184,13 +183,16 @@ TEST_CASE("a disk that takes nothing: lines are counted, callers go on, memory s
   for (std::uint64_t i = 0; i < written; ++i) logging::info("line", {{"v", value}});
   std::uint64_t seen = 0;
   std::uint64_t lost = 0;
-  std::thread ending{[] { logging::stop(); }};
-  for (std::string text; !told && std::getline(holder, text);) {
-    if (text.find(" warning smtpd log.lost lines=") != std::string::npos) {
-      lost = std::stoull(text.substr(text.rfind('=') + 1));
-      told = true;
-    } else {
+  std::thread ending{[&pipe] {
+    logging::stop();
+    std::ofstream{pipe} << "end" << std::endl;
+  }};
+  for (std::string text; std::getline(holder, text) && text != "end";) {
+    const auto told = text.find(" warning smtpd log.lost lines=");
+    if (told == std::string::npos) {
       ++seen;
+    } else {
+      lost += std::stoull(text.substr(text.rfind('=') + 1));
     }
   }
   ending.join();

@@ -122,11 +122,13 @@ TEST_CASE("AUTH") {
 }
 
 TEST_CASE("names behind HELO") {
-  for (const auto* name : {"client.test", "a", "1.2.3.4", "[192.0.2.1]", "[IPv6:2001:db8::1]", "my_pc", "xn--bcher-kva.test", "client.test."}) {
+  for (const auto* name : {"client.test", "a", "1.2.3.4", "[192.0.2.1]", "[IPv6:2001:db8::1]", "my_pc",
+                           "xn--bcher-kva.test", "client.test."}) {
     CAPTURE(name);
     CHECK(is_helo_name(name));
   }
-  for (const auto* name : {"", "???", "a b", "-a", "a-", "a..b", ".a", ".", "a(b)", "[1.2.3.4", "[]", "a\x01", "b\xC3\xBC", "<x>"}) {
+  for (const auto* name :
+       {"", "???", "a b", "-a", "a-", "a..b", ".a", ".", "a(b)", "[1.2.3.4", "[]", "a\x01", "b\xC3\xBC", "<x>"}) {
     CAPTURE(name);
     CHECK_FALSE(is_helo_name(name));
   }

@@ -230,14 +230,18 @@ TEST_CASE("addresses and parameters that are not taken") {
 
 TEST_CASE("messages that are refused at their end leave the session usable") {
   auto directory = people();
-  const std::string start = "\n C: MAIL FROM:<>\n S~ 250 2.1.0 *\n C: RCPT TO:<ann@example.test>\n S~ 250 2.1.5 *\n C: DATA\n S~ 354 *\n";
+  const std::string start =
+      "\n C: MAIL FROM:<>\n S~ 250 2.1.0 *\n C: RCPT TO:<ann@example.test>\n S~ 250 2.1.5 *\n C: DATA\n S~ 354 *\n";
   const std::string big(120, 'x');
   std::string lines;
   for (int i = 0; i < 9; ++i) lines += "C: " + big + "\n";
   run_script(mx_terms(), directory,
-             "S~ 220 *\n C: HELO client.test\n S~ 250 *\n" + start + "C| a: b\\r\\n\\r\\nbody\\n.\\nMAIL FROM:<evil@x>\\r\\n\n C: .\n S~ 554 5.6.0 *\n" + start +
-                 lines + "C: .\n S~ 552 5.3.4 *\n" + start + "C: Received: 1\n C: RECEIVED: 2\n C: received: 3\n C:\n C: .\n S~ 554 5.4.6 *\n" + start +
-                 "C: Received: 1\n C: Received: 2\n C:\n C: Received: 3\n C: .\n S: 250 2.0.0 id1 stored\n" + start + "C: .\n S: 250 2.0.0 id2 stored\n",
+             "S~ 220 *\n C: HELO client.test\n S~ 250 *\n" + start +
+                 "C| a: b\\r\\n\\r\\nbody\\n.\\nMAIL FROM:<evil@x>\\r\\n\n C: .\n S~ 554 5.6.0 *\n" + start + lines +
+                 "C: .\n S~ 552 5.3.4 *\n" + start +
+                 "C: Received: 1\n C: RECEIVED: 2\n C: received: 3\n C:\n C: .\n S~ 554 5.4.6 *\n" + start +
+                 "C: Received: 1\n C: Received: 2\n C:\n C: Received: 3\n C: .\n S: 250 2.0.0 id1 stored\n" + start +
+                 "C: .\n S: 250 2.0.0 id2 stored\n",
              [](Talk& talk) {
                CHECK(talk.open);
                CHECK(talk.messages.size() == 2);

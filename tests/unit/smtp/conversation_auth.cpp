@@ -45,7 +45,9 @@ std::string plain(std::string_view authorize, std::string_view name, std::string
   return common::auth::encode_base64(octets);
 }
 
-std::string base64(std::string_view text) { return common::auth::encode_base64(text); }
+std::string base64(std::string_view text) {
+  return common::auth::encode_base64(text);
+}
 
 /// The replies to `octets` behind EHLO.
 std::string answers(const Terms& terms, FakeDirectory& directory, const std::string& octets) {
@@ -74,7 +76,8 @@ TEST_CASE("PLAIN and LOGIN") {
   CHECK(reply_to("AUTH PLAIN\r\n" + plain("", "ann", "secret") + "\r\n") == "334 \r\n" + ok);
   CHECK(reply_to("AUTH LOGIN\r\n" + base64("ann") + "\r\n" + base64("secret") + "\r\n") ==
         "334 " + base64("Username:") + "\r\n334 " + base64("Password:") + "\r\n" + ok);
-  CHECK(reply_to("AUTH LOGIN " + base64("ann") + "\r\n" + base64("secret") + "\r\n") == "334 " + base64("Password:") + "\r\n" + ok);
+  CHECK(reply_to("AUTH LOGIN " + base64("ann") + "\r\n" + base64("secret") + "\r\n") ==
+        "334 " + base64("Password:") + "\r\n" + ok);
   CHECK(reply_to("AUTH PLAIN " + plain("", "ann", "wrong") + "\r\n") == wrong);
   CHECK(reply_to("AUTH PLAIN " + plain("", "nobody", "secret") + "\r\n") == wrong);
   CHECK(reply_to("AUTH PLAIN " + plain("bob@example.test", "ann@example.test", "secret") + "\r\n") == wrong);
@@ -89,7 +92,8 @@ TEST_CASE("PLAIN and LOGIN") {
   CHECK(reply_to("AUTH KERBEROS_V4\r\n").starts_with("504 5.5.4"));
   CHECK(reply_to("AUTH SCRAM-SHA-256-PLUS\r\n").starts_with("504 5.5.4"));
   CHECK(reply_to("AUTH\r\n").starts_with("501 5.5.4"));
-  const auto twice = reply_to("AUTH PLAIN " + plain("", "ann", "secret") + "\r\nAUTH PLAIN " + plain("", "ann", "secret") + "\r\n");
+  const auto twice =
+      reply_to("AUTH PLAIN " + plain("", "ann", "secret") + "\r\nAUTH PLAIN " + plain("", "ann", "secret") + "\r\n");
   CHECK(twice.starts_with(ok + "503 5.5.1"));
   directory.broken = true;
   CHECK(reply_to("AUTH PLAIN " + plain("", "ann", "secret") + "\r\n").starts_with("454 4.7.0"));
@@ -122,7 +126,8 @@ TEST_CASE("submission wants authentication, and own addresses") {
   CHECK(reply_to("RCPT TO:<bob@example.test>") == "503 5.5.1");
   CHECK(reply_to("MAIL FROM:<desk@example.test>") == "550 5.7.1");
   CHECK(reply_to("MAIL FROM:<x@elsewhere.test>") == "550 5.7.1");
-  for (const auto* sender : {"ann@example.test", "ann", "ANN@example.test", "ann+shop@example.test", "team@example.test", ""}) {
+  for (const auto* sender :
+       {"ann@example.test", "ann", "ANN@example.test", "ann+shop@example.test", "team@example.test", ""}) {
     CAPTURE(sender);
     CHECK(reply_to(std::string{"MAIL FROM:<"} + sender + ">") == "250 2.1.0");
     CHECK(reply_to("AUTH PLAIN") == "503 5.5.1");

@@ -50,13 +50,15 @@ std::string visible(std::string_view octets) {
 }
 
 std::ostream& operator<<(std::ostream& out, const Outcome& o) {
-  return out << "complete " << o.complete << " taken " << o.taken << " fault " << (o.fault ? static_cast<int>(*o.fault) : -1) << " octets "
-             << o.octets << " header " << o.header_octets << " stuffed " << o.stuffed << " stored\n"
+  return out << "complete " << o.complete << " taken " << o.taken << " fault "
+             << (o.fault ? static_cast<int>(*o.fault) : -1) << " octets " << o.octets << " header " << o.header_octets
+             << " stuffed " << o.stuffed << " stored\n"
              << visible(o.stored);
 }
 
 /// `cuts`: how long each piece is; the last repeats.
-Outcome read_in_pieces(std::string_view wire, const DataLimits& limits, const MissingFields& missing, const std::vector<std::size_t>& cuts) {
+Outcome read_in_pieces(std::string_view wire, const DataLimits& limits, const MissingFields& missing,
+                       const std::vector<std::size_t>& cuts) {
   DataReader reader{limits, missing};
   Kept kept;
   std::size_t at = 0;
@@ -140,7 +142,8 @@ Outcome model(std::string_view wire, const DataLimits& limits, const MissingFiel
   }
   const auto field_is = [](const std::string& line, const std::string& name) {
     if (line.size() <= name.size()) return false;
-    return smtpd::equals_word(std::string_view{line}.substr(0, name.size()), name) && std::string_view{": \t"}.contains(line[name.size()]);
+    return smtpd::equals_word(std::string_view{line}.substr(0, name.size()), name) &&
+           std::string_view{": \t"}.contains(line[name.size()]);
   };
   if (has_header) {
     while (header_lines < lines.size() && !lines[header_lines].text.empty()) {
@@ -171,10 +174,27 @@ Outcome model(std::string_view wire, const DataLimits& limits, const MissingFiel
 }
 
 std::string random_wire(std::mt19937_64& random) {
-  static const std::vector<std::string> pieces = {
-      "\r\n", "\r\n", "\r\n", "\r\n.", "\r\n..", "\r\n\r\n", "a", "text of a line", "Received: from x", "DATE: now", "Message-ID : <1@x>", ":", " ", ".",
-      "From x", "X-Y: z", std::string(70, 'x'), std::string(200, 'y'), std::string("\0\xff", 2)};
-  static const std::vector<std::string> evil = {"\r", "\n", "\n.\n", "\r.\r", "\n.\r\n", "\r\n.\n", "\r\n.\r", "\r\r\n", "\n\r\n"};
+  static const std::vector<std::string> pieces = {"\r\n",
+                                                  "\r\n",
+                                                  "\r\n",
+                                                  "\r\n.",
+                                                  "\r\n..",
+                                                  "\r\n\r\n",
+                                                  "a",
+                                                  "text of a line",
+                                                  "Received: from x",
+                                                  "DATE: now",
+                                                  "Message-ID : <1@x>",
+                                                  ":",
+                                                  " ",
+                                                  ".",
+                                                  "From x",
+                                                  "X-Y: z",
+                                                  std::string(70, 'x'),
+                                                  std::string(200, 'y'),
+                                                  std::string("\0\xff", 2)};
+  static const std::vector<std::string> evil = {"\r",      "\n",      "\n.\n",  "\r.\r", "\n.\r\n",
+                                                "\r\n.\n", "\r\n.\r", "\r\r\n", "\n\r\n"};
   const bool bad = random() % 3 == 0;
   std::string wire;
   for (auto count = random() % (random() % 8 == 0 ? 200 : 24); count > 0; --count) {
@@ -262,7 +282,8 @@ TEST_CASE("Date and Message-ID are added where they are missing, and only there"
       {"From: a\r\n\r\nx\r\n.\r\n", "From: a\r\n" + both.date + both.message_id + "\r\nx\r\n", "both missing"},
       {"date: 1\r\n\r\nx\r\n.\r\n", "date: 1\r\n" + both.message_id + "\r\nx\r\n", "one there, in another case"},
       {"Message-Id: <a>\r\nDate: 1\r\n\r\nx\r\n.\r\n", "Message-Id: <a>\r\nDate: 1\r\n\r\nx\r\n", "both there"},
-      {"From: a\r\n\r\nDate: 1\r\n.\r\n", "From: a\r\n" + both.date + both.message_id + "\r\nDate: 1\r\n", "a field in the body is none"},
+      {"From: a\r\n\r\nDate: 1\r\n.\r\n", "From: a\r\n" + both.date + both.message_id + "\r\nDate: 1\r\n",
+       "a field in the body is none"},
       {"hello there\r\n.\r\n", both.date + both.message_id + "\r\nhello there\r\n", "no header section at all"},
       {"\r\nhello\r\n.\r\n", both.date + both.message_id + "\r\nhello\r\n", "an empty header section"},
       {"From: a\r\n.\r\n", "From: a\r\n" + both.date + both.message_id, "a header section without its empty line"},

@@ -31,10 +31,14 @@ class FakeDirectory final : public mailstore::DirectoryView {
     mailbox.credential.password_hash = password;
     return mailboxes[address] = mailbox;
   }
-  void add_alias(const std::string& address, std::vector<std::string> targets) { aliases[address] = {address, std::move(targets)}; }
+  void add_alias(const std::string& address, std::vector<std::string> targets) {
+    aliases[address] = {address, std::move(targets)};
+  }
 
   Result<std::optional<mailstore::Domain>> domain(std::string_view name) override { return look(domains, name); }
-  Result<std::optional<mailstore::Mailbox>> mailbox(std::string_view address) override { return look(mailboxes, address); }
+  Result<std::optional<mailstore::Mailbox>> mailbox(std::string_view address) override {
+    return look(mailboxes, address);
+  }
   Result<std::optional<mailstore::Mailbox>> mailbox(mailstore::MailboxNumber number) override {
     for (const auto& [address, mailbox] : mailboxes) {
       if (mailbox.number == number) return mailbox;
@@ -43,9 +47,17 @@ class FakeDirectory final : public mailstore::DirectoryView {
   }
   Result<std::optional<mailstore::Alias>> alias(std::string_view address) override { return look(aliases, address); }
   Result<mailstore::Totals> totals(mailstore::MailboxNumber) override { return mailstore::Totals{}; }
-  Result<void> each_domain(const std::function<bool(const mailstore::Domain&)>&, std::string_view) override { return {}; }
-  Result<void> each_mailbox(std::string_view, const std::function<bool(const mailstore::Mailbox&)>&, std::string_view) override { return {}; }
-  Result<void> each_alias(std::string_view, const std::function<bool(const mailstore::Alias&)>&, std::string_view) override { return {}; }
+  Result<void> each_domain(const std::function<bool(const mailstore::Domain&)>&, std::string_view) override {
+    return {};
+  }
+  Result<void> each_mailbox(std::string_view, const std::function<bool(const mailstore::Mailbox&)>&,
+                            std::string_view) override {
+    return {};
+  }
+  Result<void> each_alias(std::string_view, const std::function<bool(const mailstore::Alias&)>&,
+                          std::string_view) override {
+    return {};
+  }
 
  private:
   template <class T>

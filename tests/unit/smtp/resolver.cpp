@@ -24,7 +24,8 @@ FakeDirectory make_directory() {
   directory.add_mailbox("carl@second.test");
   directory.add_mailbox("postmaster@example.test");
   directory.add_alias("sales@example.test", {"ann@example.test", "carl@second.test"});
-  directory.add_alias("all@example.test", {"sales@example.test", "bob@example.test", "ann@example.test", "bob@example.test"});
+  directory.add_alias("all@example.test",
+                      {"sales@example.test", "bob@example.test", "ann@example.test", "bob@example.test"});
   directory.add_alias("loop@example.test", {"pool@example.test"});
   directory.add_alias("pool@example.test", {"loop@example.test", "bob@example.test"});
   directory.add_alias("away@example.test", {"ann@example.test", "x@elsewhere.test"});
@@ -32,7 +33,8 @@ FakeDirectory make_directory() {
   directory.add_alias("nobody@example.test", {"gone@example.test"});
   directory.add_alias("cross@example.test", {"carl@other-name.test"});
   for (int i = 0; i < 30; ++i) {
-    directory.add_alias("deep" + std::to_string(i) + "@example.test", {"deep" + std::to_string(i + 1) + "@example.test"});
+    directory.add_alias("deep" + std::to_string(i) + "@example.test",
+                        {"deep" + std::to_string(i + 1) + "@example.test"});
   }
   directory.add_alias("deep30@example.test", {"ann@example.test"});
   return directory;
@@ -158,7 +160,9 @@ TEST_CASE("log-in names") {
 TEST_CASE("whose sender address") {
   auto directory = make_directory();
   const auto ann = directory.mailboxes.find("ann@example.test")->second.number;
-  const auto own = [&](const std::string& sender) { return *is_address_of(directory, *common::parse_address(sender), ann, "example.test"); };
+  const auto own = [&](const std::string& sender) {
+    return *is_address_of(directory, *common::parse_address(sender), ann, "example.test");
+  };
   CHECK(own("ann@example.test"));
   CHECK(own("ann+shop@example.test"));
   CHECK(own("sales@example.test"));

@@ -9,7 +9,8 @@
 
 #include "tests/unit/smtp/talk.hpp"
 
-/// A conversation written down: "C: " sends a line, "C| " octets as they stand with \r \n \0 \xNN, "S: " is a reply line, "S~ " one with a *.
+/// A conversation written down: "C: " sends a line, "C| " octets as they stand with \r \n \0 \xNN, "S: " is a reply
+/// line, "S~ " one with a *.
 struct Script {
   std::string octets;
   std::vector<std::string> replies;
@@ -80,7 +81,8 @@ inline void run_script(const smtpd::Terms& terms, FakeDirectory& directory, std:
     CAPTURE(piece);
     Talk talk{terms, directory};
     if (given) given(talk);
-    for (std::size_t at = 0; at < script.octets.size() && talk.open; at += piece) talk.feed(std::string_view{script.octets}.substr(at, piece));
+    for (std::size_t at = 0; at < script.octets.size() && talk.open; at += piece)
+      talk.feed(std::string_view{script.octets}.substr(at, piece));
     check_replies(script, talk.replies);
     if (then) then(talk);
   }

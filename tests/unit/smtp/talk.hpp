@@ -10,8 +10,8 @@
 
 #include "tests/unit/smtp/fake_directory.hpp"
 
-/// A session without a connection: octets in, replies out, messages into a list. What session.cpp does, in memory; for tests and
-/// fuzz targets. Passwords of the fake directory stand in the clear.
+/// A session without a connection: octets in, replies out, messages into a list. What session.cpp does, in memory; for
+/// tests and fuzz targets. Passwords of the fake directory stand in the clear.
 class Talk {
  public:
   struct Message {
@@ -118,7 +118,8 @@ class Talk {
     } else if (*account) {
       const auto& mailbox = (*account)->mailbox;
       found.keys = {mailbox.credential.version, mailbox.credential.password_hash, mailbox.credential.scram_sha256};
-      found.log_in = {(*account)->locked ? smtpd::Access::locked : smtpd::Access::granted, {mailbox.number, mailbox.address}};
+      found.log_in = {(*account)->locked ? smtpd::Access::locked : smtpd::Access::granted,
+                      {mailbox.number, mailbox.address}};
     }
     return found;
   }

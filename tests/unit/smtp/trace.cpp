@@ -15,7 +15,8 @@ TEST_CASE("the trace line") {
   trace.recipient = "ann@example.test";
   trace.time = std::chrono::sys_seconds{std::chrono::seconds{1'700'000'000}};
   CHECK(format_received(trace) ==
-        "Received: from client.test ([192.0.2.7])\r\n\tby mx.example.test with SMTP id abc\r\n\tfor <ann@example.test>;\r\n\t"
+        "Received: from client.test ([192.0.2.7])\r\n\tby mx.example.test with SMTP id abc\r\n\tfor "
+        "<ann@example.test>;\r\n\t"
         "Tue, 14 Nov 2023 22:13:20 +0000\r\n");
   trace.extended = true;
   trace.authenticated = true;
@@ -25,13 +26,15 @@ TEST_CASE("the trace line") {
   trace.tls_cipher = "TLS_AES_256_GCM_SHA384";
   trace.recipient = "";
   CHECK(format_received(trace) ==
-        "Received: from unknown ([IPv6:2001:db8::1])\r\n\tby mx.example.test with ESMTPSA id abc\r\n\t(TLSv1.3 TLS_AES_256_GCM_SHA384);\r\n\t"
+        "Received: from unknown ([IPv6:2001:db8::1])\r\n\tby mx.example.test with ESMTPSA id abc\r\n\t(TLSv1.3 "
+        "TLS_AES_256_GCM_SHA384);\r\n\t"
         "Tue, 14 Nov 2023 22:13:20 +0000\r\n");
 }
 
 TEST_CASE("dates (RFC 5322 3.3)") {
   CHECK(format_date(std::chrono::sys_seconds{std::chrono::seconds{0}}) == "Thu, 01 Jan 1970 00:00:00 +0000");
-  CHECK(format_date(std::chrono::sys_days{std::chrono::year{2024} / 2 / 29} + std::chrono::seconds{86399}) == "Thu, 29 Feb 2024 23:59:59 +0000");
+  CHECK(format_date(std::chrono::sys_days{std::chrono::year{2024} / 2 / 29} + std::chrono::seconds{86399}) ==
+        "Thu, 29 Feb 2024 23:59:59 +0000");
 }
 
 TEST_CASE("replies of one line and of several") {

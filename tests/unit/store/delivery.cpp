@@ -79,7 +79,8 @@ TEST_CASE("messages of any size, from none to many pages") {
     got(tests::deliver(*store, {.to = {box}, .octets = octets}));
   }
   std::vector<std::string> found;
-  for (const auto& entry : got(tests::entries(*store, box))) found.push_back(got(tests::read_message(*store, box, entry)));
+  for (const auto& entry : got(tests::entries(*store, box)))
+    found.push_back(got(tests::read_message(*store, box, entry)));
   CHECK(found == wanted);
   CHECK(tests::problems(*store) == "");
 }
@@ -111,7 +112,8 @@ TEST_CASE("a list is read in pages of any size") {
   tests::TestStore store(2);
   const auto box = store.boxes()[0];
   std::vector<Letter> letters;
-  for (std::size_t i = 0; i < 20; ++i) letters.push_back({.to = {store.boxes()[i % 2]}, .octets = make_message("m", 100 + i)});
+  for (std::size_t i = 0; i < 20; ++i)
+    letters.push_back({.to = {store.boxes()[i % 2]}, .octets = make_message("m", 100 + i)});
   for (const auto& result : tests::deliver_together(*store, letters)) CHECK(result);
   const auto view = got(store->peek(box));
   for (const std::size_t page : {1U, 2U, 3U, 9U, 10U, 11U}) {
@@ -212,7 +214,8 @@ TEST_CASE("one message alone and many at once are equally there after a restart"
   const auto hand_in = [&](std::size_t count) {
     std::vector<Letter> letters;
     for (std::size_t i = 0; i < count; ++i) {
-      letters.push_back({.to = {store.boxes()[i % 2]}, .octets = make_message("n" + std::to_string(wanted.size() + i), 900)});
+      letters.push_back(
+          {.to = {store.boxes()[i % 2]}, .octets = make_message("n" + std::to_string(wanted.size() + i), 900)});
     }
     for (const auto& result : tests::deliver_together(*store, letters)) ids.push_back(got(result));
     wanted.insert(wanted.end(), letters.begin(), letters.end());

@@ -86,12 +86,12 @@ TEST_CASE("the first domain has a postmaster, later ones do not") {
 TEST_CASE("mailboxes are added once, changed, and listed by domain and in pages") {
   tests::TestStore store(0);
   CHECK(error_of(tests::add_mailbox(*store, "a@none.test")) == Errc::not_found);
-  const auto first = got(tests::add_mailbox(*store, NewMailbox{.address = "ann@example.test",
-                                                               .display = "Ann@Example.test",
-                                                               .quota_octets = 10,
-                                                               .quota_messages = 2,
-                                                               .credential = {.password_hash = "h",
-                                                                              .scram_sha256 = {}}}));
+  const auto first =
+      got(tests::add_mailbox(*store, NewMailbox{.address = "ann@example.test",
+                                                .display = "Ann@Example.test",
+                                                .quota_octets = 10,
+                                                .quota_messages = 2,
+                                                .credential = {.password_hash = "h", .scram_sha256 = {}}}));
   CHECK(error_of(tests::add_mailbox(*store, "ann@example.test")) == Errc::exists);
   const auto second = got(tests::add_mailbox(*store, "bob@example.test"));
   CHECK(first != second);
@@ -250,9 +250,8 @@ TEST_CASE("an alias is put, replaced and removed; loops are refused") {
   got(tests::put_alias(*store, {.address = "a@example.test", .targets = {"u0@example.test", "b@example.test"}}));
   CHECK(error_of(tests::add_mailbox(*store, "a@example.test")) == Errc::exists);
   got(tests::put_alias(*store, {.address = "b@example.test", .targets = {"c@example.test", "x@far.test"}}));
-  CHECK(error_of(tests::put_alias(
-            *store, {.address = "c@example.test", .targets = {"u0@example.test", "a@example.test"}})) ==
-        Errc::conflict);
+  CHECK(error_of(tests::put_alias(*store, {.address = "c@example.test",
+                                           .targets = {"u0@example.test", "a@example.test"}})) == Errc::conflict);
   // Two ways to the same place are no loop.
   got(tests::put_alias(*store, {.address = "c@example.test", .targets = {"u0@example.test"}}));
   got(tests::put_alias(*store, {.address = "d@example.test", .targets = {"b@example.test", "c@example.test"}}));

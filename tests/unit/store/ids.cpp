@@ -102,8 +102,8 @@ TEST_CASE("no id is given twice by several processes, nor by those that follow t
   store.close();
   constexpr std::size_t processes = 4, each = 200, rounds = 3;
   constexpr std::size_t octets = processes * each * rounds * sizeof(std::uint64_t);
-  auto* ids = static_cast<std::uint64_t*>(
-      mmap(nullptr, octets, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+  auto* ids =
+      static_cast<std::uint64_t*>(mmap(nullptr, octets, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
   REQUIRE(ids != MAP_FAILED);
   for (std::size_t round = 0; round < rounds; ++round) {
     std::vector<int> codes(processes);

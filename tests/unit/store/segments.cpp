@@ -13,7 +13,8 @@ TEST_CASE("a full segment is sealed and the next begun; emptied ones go") {
   tests::TestStore store(1, [](Options& options) { options.segment_size = 64 << 10U; });
   const auto box = store.boxes()[0];
   std::vector<MessageId> ids;
-  for (int i = 0; i < 40; ++i) ids.push_back(got(tests::deliver(*store, {.to = {box}, .octets = make_message("m", 10000)})));
+  for (int i = 0; i < 40; ++i)
+    ids.push_back(got(tests::deliver(*store, {.to = {box}, .octets = make_message("m", 10000)})));
   const auto full = store.segment_files();
   CHECK(full >= 6);
   CHECK(got(store->stat()).open_segments == 1);
@@ -114,7 +115,8 @@ TEST_CASE("more segments than are kept open for reading") {
   CHECK(store.segment_files() == 300);
   for (int round = 0; round < 2; ++round) {
     for (const auto& entry : got(tests::entries(*store, box))) {
-      CHECK(got(tests::read_message(*store, box, entry)).size() == letters[0].octets.size() + tests::front_of(letters[0], box).size());
+      CHECK(got(tests::read_message(*store, box, entry)).size() ==
+            letters[0].octets.size() + tests::front_of(letters[0], box).size());
     }
   }
 }

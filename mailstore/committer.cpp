@@ -137,9 +137,12 @@ void Committer::process(std::vector<Job>& batch) {
   std::vector<std::optional<Error>> failures(batch.size());
   std::size_t messages = 0;
   std::size_t owners = 0;
+  std::size_t arrivals = 0;
   for (const auto& job : batch) {
     const auto* arrival = std::get_if<Arrival>(&job);
-    if (arrival != nullptr && !arrival->streamed) {
+    if (arrival == nullptr) continue;
+    arrivals += entries_of(*arrival);
+    if (!arrival->streamed) {
       ++messages;
       owners += entries_of(*arrival);
     }
@@ -148,6 +151,12 @@ void Committer::process(std::vector<Job>& batch) {
   std::vector<Unproven> unproven;
   bool written = messages > 0;
   Error error{};
+  const auto fail_arrivals = [&] {
+    for (std::size_t i = 0; i < batch.size(); ++i) {
+      if (std::holds_alternative<Arrival>(batch[i])) failures[i] = error;
+    }
+    written = false;
+  };
   const auto fail_records = [&] {
     for (std::size_t i = 0; i < batch.size(); ++i) {
       const auto* arrival = std::get_if<Arrival>(&batch[i]);
@@ -155,6 +164,13 @@ void Committer::process(std::vector<Job>& batch) {
     }
     written = false;
   };
+  if (arrivals > 0) {
+    const auto room = guarded([&] { return index_has_room(arrivals); });
+    if (!room) {
+      error = room.error();
+      fail_arrivals();
+    }
+  }
   const auto give_segment_up = [&] {
     // A sync that failed is final: never asked again, the segment never written again.
     failed_segment_ = writer_->number();
@@ -225,15 +241,15 @@ void Committer::process(std::vector<Job>& batch) {
       core_.ids.raise_later(0);
       end_if_broken();
       // Mail that finds no room must not keep out the removals beside it, which make room.
-      bool arrivals = false;
+      bool mail = false;
       for (std::size_t i = 0; i < batch.size(); ++i) {
         if (failures[i]) continue;
         const bool arrival = std::holds_alternative<Arrival>(batch[i]);
-        arrivals = arrivals || arrival;
+        mail = mail || arrival;
         again = again || !arrival;
         if (arrival) failures[i] = failure.error();
       }
-      again = again && arrivals && failure.error().code == Errc::full;
+      again = again && mail && failure.error().code == Errc::full;
       if (again) {
         written = false;
         unproven.clear();
@@ -332,6 +348,21 @@ bool Committer::write_records(std::vector<Job>& batch, std::vector<MessageRow>& 
   }
 }
 
+Result<void> Committer::index_has_room(std::size_t entries) {
+  // The last pages are kept for removals, which make room. What a removal of a piece needs; less in a small map.
+  constexpr std::int64_t kept = 2048, counted_ahead = 4096;
+  const auto need = static_cast<std::int64_t>(16 + entries / 2);
+  if (pages_left_ < need) {
+    const auto aside = std::min(kept, core_.index.pages() / 4);
+    pages_left_ = core_.index.spare_pages(aside + counted_ahead) - aside;
+    pages_left_ = std::min(pages_left_, counted_ahead);
+  }
+  if (pages_left_ < need)
+    return fail(Errc::full, "the index is full but for what removals need: raise [store] map_size and restart");
+  pages_left_ -= need;
+  return {};
+}
+
 void Committer::roll_segment(std::uint64_t octets) {
   if (writer_ && (writer_->end() + octets <= core_.options.segment_size || writer_->end() == segment_header_octets))
     return;
@@ -352,7 +383,7 @@ void Committer::roll_segment(std::uint64_t octets) {
       number = first;
     }
   }
-  writer_ = std::make_unique<SegmentWriter>(core_.files, core_.layout.segments,
+  writer_ = std::make_unique<SegmentWriter>(core_.files, core_.turnstile, core_.layout.segments,
                                             SegmentHeader{.number = *number, .store = core_.identity.name},
                                             core_.identity.key);
   durable_ = writer_->end();

@@ -69,6 +69,8 @@ class Committer {
   void process(std::vector<Job>& batch);
   /// Writes the arrivals that are not streamed; false and `error` when they cannot be.
   bool write_records(std::vector<Job>& batch, std::vector<MessageRow>& rows, Error& error);
+  /// `full`: the index has only the pages left that are kept for removals.
+  Result<void> index_has_room(std::size_t entries);
   void roll_segment(std::uint64_t octets);
   void seal_segment(Change& change);
   void apply_arrival(Change& change, Arrival& arrival, const MessageRow& row, std::vector<Unproven>* unproven);
@@ -91,6 +93,7 @@ class Committer {
   Journal journal_;
   std::chrono::steady_clock::time_point journal_sync_due_;
   std::uint64_t commit_number_ = 0;
+  std::int64_t pages_left_ = 0;  // of the index, for arrivals, when they were last counted
 
   std::unique_ptr<SegmentWriter> writer_;
   std::uint64_t durable_ = 0;  // of the writer's segment

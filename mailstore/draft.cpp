@@ -26,7 +26,7 @@ XXH3_state_t* sum_of(Draft::Impl& draft) {
 
 StreamSegment::StreamSegment(Core& core, std::uint64_t number)
     : core_(core),
-      writer_(core.files, core.layout.segments,
+      writer_(core.files, core.turnstile, core.layout.segments,
               SegmentHeader{.number = number, .store = core.identity.name, .streamed = true}, core.identity.key) {}
 
 void StreamSegment::write(std::string_view octets) {

@@ -1,5 +1,7 @@
 #include "mailstore/index.hpp"
 
+#include <cstring>
+
 namespace mailstore {
 namespace {
 // The first process to open the environment decides; so every program says the same.
@@ -32,6 +34,33 @@ void Index::open(const std::string& folder, std::uint64_t map_size, bool create)
                    .maildrop = table("maildrop"),
                    .segments = table("segments")};
   txn.commit();  // a read transaction too: its table handles stay open
+}
+
+std::int64_t Index::pages() const {
+  MDB_envinfo info{};
+  MDB_stat about{};
+  lmdb::expect(mdb_env_info(env_.get(), &info), "mdb_env_info");
+  lmdb::expect(mdb_env_stat(env_.get(), &about), "mdb_env_stat");
+  return static_cast<std::int64_t>(info.me_mapsize / about.ms_psize);
+}
+
+std::int64_t Index::spare_pages(std::int64_t enough) const {
+  MDB_envinfo info{};
+  lmdb::expect(mdb_env_info(env_.get(), &info), "mdb_env_info");
+  auto spare = pages() - 1 - static_cast<std::int64_t>(info.me_last_pgno);
+  if (spare >= enough) return spare;
+  // What earlier transactions gave back stands in LMDB's first table: a transaction's number, and how many pages and
+  // which.
+  constexpr MDB_dbi free_list = 0;
+  const ReadTxn txn(*this);
+  lmdb::Cursor cursor(txn, free_list);
+  for (auto row = cursor.first(); row && spare < enough; row = cursor.next()) {
+    std::size_t count = 0;
+    if (row->value.size() < sizeof count) break;
+    std::memcpy(&count, row->value.data(), sizeof count);
+    spare += static_cast<std::int64_t>(count);
+  }
+  return spare;
 }
 
 bool Index::broken() const {

@@ -30,6 +30,9 @@ class Index {
   /// `create`: makes the tables. Else a missing table is `corrupt`.
   void open(const std::string& folder, std::uint64_t map_size, bool create);
   MDB_env* env() const { return env_.get(); }
+  /// How many pages can still be had, free ones included; counts only up to `enough`.
+  std::int64_t spare_pages(std::int64_t enough) const;
+  std::int64_t pages() const;
   /// True after a failure that LMDB cannot get over: every transaction of this process is refused from then on.
   bool broken() const;
   const Tables& tables() const { return tables_; }

@@ -9,6 +9,7 @@
 #include <bit>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <vector>
 
 #include "mailstore/failure.hpp"
@@ -68,14 +69,16 @@ class IndexFile {
 
   void check(IndexCheck how) {
     for (int left = tries;; --left) {
-      transaction_ = 0;
+      seen_.reset();
       try {
         check_once(how);
         return;
       } catch (const Failure& failure) {
         if (failure.error().code != Errc::corrupt || left == 0) throw;
-        // Another process may have written meanwhile: pages of the state that was looked at are others by now.
-        if (transaction_ != 0 && newest_transaction() == transaction_) throw;
+        // Another process may have written meanwhile: the meta pages were read at two moments, or pages of the state
+        // that was looked at are others by now.
+        const auto looked_at = seen_;
+        if (looked_at && newest_transaction() == looked_at) throw;
       }
     }
   }
@@ -91,6 +94,7 @@ class IndexFile {
     // A file may end early by pages that were given back before they were ever written; then every page must be looked
     // at.
     const bool all = how == IndexCheck::whole || (meta.last_page + 1) * page_size_ > size_;
+    in_table_ = false;
     levels_ = all ? depth_limit : 1;
     if ((meta.free.flags & ~table_integer_keys) != 0) damaged("the list of free pages of the index is damaged");
     fewest_children_ = 1;  // LMDB lets a branch of this table be that small, and dies of one in any other
@@ -104,12 +108,12 @@ class IndexFile {
     const std::array<Meta, 2> both{read_meta(0, 4096), read_meta(1, 0)};
     const auto& newest = both[both[1].transaction > both[0].transaction ? 1 : 0];
     const auto& other = both[both[1].transaction > both[0].transaction ? 0 : 1];
-    transaction_ = newest.transaction;
     const bool in_turn =
         newest.transaction == other.transaction
             ? newest.transaction == 0
             : newest.transaction == other.transaction + 1 && newest.transaction % 2 == (&newest == &both[1] ? 1U : 0U);
     if (!in_turn || newest.page_size != other.page_size) damaged("the meta pages of the index contradict each other");
+    seen_ = newest.transaction;
     return newest;
   }
 
@@ -128,20 +132,20 @@ class IndexFile {
     meta.main = table_at(page, 40 + table_octets);
     meta.last_page = at<std::uint64_t>(page, 40 + 2 * table_octets);
     meta.transaction = at<std::uint64_t>(page, 40 + 2 * table_octets + 8);
-    // Larger than any disk: the sums below must not run over.
+    const auto map_size = at<std::uint64_t>(page, 32);
     if (!std::has_single_bit(meta.page_size) || meta.page_size < 512 || meta.page_size > 65536 || meta.last_page < 1 ||
-        meta.last_page > (std::uint64_t{1} << 44U)) {
+        meta.last_page >= map_size / meta.page_size) {
       damaged(fmt::format("meta page {} of the index is not sound", number));
     }
     page_size_ = meta.page_size;
     return meta;
   }
 
-  std::uint64_t newest_transaction() {
+  std::optional<std::uint64_t> newest_transaction() {
     try {
       return newest_meta().transaction;
     } catch (const Failure&) {
-      return 0;
+      return std::nullopt;
     }
   }
 
@@ -217,16 +221,21 @@ class IndexFile {
     }
     if (data + size > page.size()) damaged("a value of the index is cut off");
     if (flags == node_table) {
-      if (size != table_octets) damaged("a table of the index is damaged");
+      // Tables lie in the table of tables alone; else one that leads to that would lead round and round.
+      if (size != table_octets || in_table_) damaged("a table of the index is damaged");
+      in_table_ = true;
       check_table(table_at(page, data));
+      in_table_ = false;
     } else if (flags != 0) {
       damaged("a value of the index is of a kind that this program does not make");
     }
   }
 
   Descriptor file_;
-  std::uint64_t size_ = 0, last_page_ = 0, transaction_ = 0;
+  std::uint64_t size_ = 0, last_page_ = 0;
+  std::optional<std::uint64_t> seen_;  // the transaction of the state that is looked at
   std::uint32_t page_size_ = 4096;
+  bool in_table_ = false;
   unsigned levels_ = 1, fewest_children_ = 2;
 };
 

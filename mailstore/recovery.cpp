@@ -107,8 +107,9 @@ void seal_orphan(Core& core, std::uint64_t number) {
 }
 
 /// A file without a row: made for a message that was never committed, or emptied and not unlinked any more. Its maker,
-/// if it lives, holds its lock until the row is there.
+/// if it lives, holds its lock until the row is there; it makes and locks it behind the turnstile.
 void drop_unknown_file(Core& core, std::uint64_t number) {
+  const Turnstile::Pass pass(core.turnstile);
   Descriptor file(core.files, core.files.open(segment_path(core.layout.segments, number), O_RDWR | O_NOFOLLOW, 0));
   if (!file || !try_lock(file.get(), 0, 0)) return;
   const ReadTxn txn(core.index);

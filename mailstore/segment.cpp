@@ -1,7 +1,6 @@
 #include "mailstore/segment.hpp"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -60,32 +59,28 @@ void SegmentCache::forget(std::uint64_t number) {
   }
 }
 
-SegmentWriter::SegmentWriter(Files& files, const std::string& folder, const SegmentHeader& header, const RecordKey& key)
+SegmentWriter::SegmentWriter(Files& files, Turnstile& turnstile, const std::string& folder, const SegmentHeader& header,
+                             const RecordKey& key)
     : files_(files), number_(header.number) {
   const auto path = segment_path(folder, number_);
-  file_ = Descriptor(files_, files_.open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
-  if (!file_) throw Failure(from_errno("making a segment"));
+  {
+    // Between open and lock a process that just opens the store would take the file for a dead one's.
+    const Turnstile::Pass pass(turnstile);
+    file_ = Descriptor(files_, files_.open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
+    if (!file_) throw Failure(from_errno("making a segment"));
+    if (!try_lock(file_.get(), 0, 0)) throw Failure(Errc::unavailable, "a new segment is somebody else's");
+  }
   try {
-    begin(folder, header, key);
+    std::string octets;
+    encode_segment_header(header, key, octets);
+    iovec piece{octets.data(), octets.size()};
+    append({&piece, 1}, octets.size());
+    sync();
+    if (files_.sync_folder(folder) != 0) throw Failure(from_errno("syncing the folder of segments"));
   } catch (const Failure&) {
     files_.unlink(path);  // nothing refers to it
     throw;
   }
-}
-
-void SegmentWriter::begin(const std::string& folder, const SegmentHeader& header, const RecordKey& key) {
-  struct stat about{};
-  // Between open and lock a process that just opens the store may take the file for a dead one's.
-  if (!try_lock(file_.get(), 0, 0) || fstat(file_.get(), &about) != 0 || about.st_nlink == 0) {
-    throw Failure(Errc::unavailable,
-                  "a new segment was taken for an old one by a process that opened the store; try again");
-  }
-  std::string octets;
-  encode_segment_header(header, key, octets);
-  iovec piece{octets.data(), octets.size()};
-  append({&piece, 1}, octets.size());
-  sync();
-  if (files_.sync_folder(folder) != 0) throw Failure(from_errno("syncing the folder of segments"));
 }
 
 void SegmentWriter::append(std::span<iovec> pieces, std::uint64_t octets) {

@@ -9,6 +9,7 @@
 #include <unordered_map>
 
 #include "mailstore/files.hpp"
+#include "mailstore/locks.hpp"
 #include "mailstore/record.hpp"
 #include "mailstore/store.hpp"
 
@@ -53,7 +54,8 @@ class SegmentCache {
 class SegmentWriter {
  public:
   /// Makes the file: header written, file and folder synced, lock held. Its row comes with the first message.
-  SegmentWriter(Files& files, const std::string& folder, const SegmentHeader& header, const RecordKey& key);
+  SegmentWriter(Files& files, Turnstile& turnstile, const std::string& folder, const SegmentHeader& header,
+                const RecordKey& key);
   std::uint64_t number() const { return number_; }
   std::uint64_t end() const { return end_; }
   int descriptor() const { return file_.get(); }
@@ -63,7 +65,6 @@ class SegmentWriter {
   void sync();
 
  private:
-  void begin(const std::string& folder, const SegmentHeader& header, const RecordKey& key);
   Files& files_;
   Descriptor file_;
   std::uint64_t number_;

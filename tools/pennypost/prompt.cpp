@@ -1,5 +1,6 @@
 #include "tools/pennypost/prompt.hpp"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <termios.h>
 #include <unistd.h>
@@ -18,27 +19,25 @@ namespace {
 
 constexpr std::size_t longest_line = 1024;  // far above what any password scheme looks at
 volatile std::sig_atomic_t caught = 0;
+int bell[2] = {-1, -1};  // a pipe: the store's threads may be the ones that a signal interrupts
 
 extern "C" void on_signal(int number) {
+  const int before = errno;
   caught = number;
+  [[maybe_unused]] const auto written = write(bell[1], "!", 1);
+  errno = before;
 }
 
-/// Standard input without echo; whatever ends the prompt, the terminal is left as it was found. Signals come through
-/// while `wait` waits and at no other time, so that none slips in before a read that would never end.
+/// Standard input without echo; whatever ends the prompt, the terminal is left as it was found.
 class Hushed {
  public:
   Hushed() {
     active_ = tcgetattr(STDIN_FILENO, &before_) == 0;
     if (!active_) return;
-    sigset_t ours;
-    sigemptyset(&ours);
+    if (pipe2(bell, O_CLOEXEC | O_NONBLOCK) != 0) refuse(fmt::format("no pipe can be made: {}", std::strerror(errno)));
     struct sigaction action{};
     action.sa_handler = on_signal;
-    for (std::size_t i = 0; i < std::size(signals); ++i) {
-      sigaddset(&ours, signals[i]);
-      sigaction(signals[i], &action, &actions_[i]);
-    }
-    sigprocmask(SIG_BLOCK, &ours, &mask_);
+    for (std::size_t i = 0; i < std::size(signals); ++i) sigaction(signals[i], &action, &actions_[i]);
     auto quiet = before_;
     quiet.c_lflag &= ~static_cast<tcflag_t>(ECHO);
     quiet.c_lflag |= ECHONL;
@@ -50,22 +49,21 @@ class Hushed {
     if (!active_) return;
     tcsetattr(STDIN_FILENO, TCSADRAIN, &before_);
     for (std::size_t i = 0; i < std::size(signals); ++i) sigaction(signals[i], &actions_[i], nullptr);
-    sigprocmask(SIG_SETMASK, &mask_, nullptr);
+    for (const int end : bell) close(end);
     if (caught != 0) std::raise(caught);
   }
   /// Until something can be read; refuses when a signal ends it.
   void wait() const {
-    pollfd input{STDIN_FILENO, POLLIN, 0};
-    while (active_ && ppoll(&input, 1, nullptr, &mask_) < 0 && errno == EINTR) {
-      if (caught != 0) refuse("interrupted; nothing was changed");
-    }
+    if (!active_) return;
+    pollfd ends[] = {{STDIN_FILENO, POLLIN, 0}, {bell[0], POLLIN, 0}};
+    while (poll(ends, std::size(ends), -1) < 0 && errno == EINTR) continue;
+    if (caught != 0) refuse("interrupted; nothing was changed");
   }
 
  private:
   static constexpr int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP};
   bool active_ = false;
   termios before_{};
-  sigset_t mask_{};
   struct sigaction actions_[std::size(signals)]{};
 };
 

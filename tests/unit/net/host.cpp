@@ -11,6 +11,7 @@
 #include <asio/post.hpp>
 #include <cstdlib>
 #include <random>
+#include <stdexcept>
 
 namespace test {
 
@@ -71,21 +72,37 @@ asio::awaitable<void> run_session(Session session, Stream stream) {
   co_await session(stream);
 }
 
+Ending::Outcome outcome_of(const std::exception_ptr& error) {
+  if (!error) return {};
+  try {
+    std::rethrow_exception(error);
+  } catch (const std::system_error& thrown) {
+    return {true, thrown.code(), thrown.what()};
+  } catch (const std::exception& thrown) {
+    return {true, {}, thrown.what()};
+  }
+}
+
 }  // namespace
 
-std::future<void> Host::serve(Descriptor socket, Session session) {
-  auto ended = std::make_shared<std::promise<void>>();
-  auto future = ended->get_future();
+Ending Host::serve(Descriptor socket, Session session) {
+  auto ended = std::make_shared<std::promise<Ending::Outcome>>();
+  Ending ending{ended->get_future()};
   asio::post(worker_->context(), [this, raw = socket.release(), session = std::move(session), ended]() mutable {
     sockaddr_storage name{};
     socklen_t length = sizeof name;
     ::getsockname(raw, reinterpret_cast<sockaddr*>(&name), &length);
     Stream stream{*worker_, Stream::Socket{worker_->context(), asio::generic::stream_protocol{name.ss_family, 0}, raw}};
-    asio::co_spawn(
-        worker_->context(), run_session(std::move(session), std::move(stream)),
-        [ended](const std::exception_ptr& error) { error ? ended->set_exception(error) : ended->set_value(); });
+    asio::co_spawn(worker_->context(), run_session(std::move(session), std::move(stream)),
+                   [ended](const std::exception_ptr& error) { ended->set_value(outcome_of(error)); });
   });
-  return future;
+  return ending;
+}
+
+void Ending::get() {
+  const auto outcome = outcome_.get();
+  if (outcome.code) throw std::system_error(outcome.code, outcome.what);
+  if (outcome.threw) throw std::runtime_error(outcome.what);
 }
 
 void Host::on_thread(const std::function<void()>& what) {

@@ -11,6 +11,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <thread>
 
 #include "common/clock.hpp"
@@ -55,6 +56,23 @@ enum class Over { tcp, unix_socket };
 /// one.
 Ends connect_pair(Over over, int send_buffer = 0);
 
+/// How a session ended. What it threw is thrown anew on the thread that asks: an exception that two threads hold is
+/// counted inside the C++ library, where the thread sanitizer does not look.
+class Ending {
+ public:
+  struct Outcome {
+    bool threw = false;
+    std::error_code code;
+    std::string what;
+  };
+  explicit Ending(std::future<Outcome> outcome) : outcome_(std::move(outcome)) {}
+  void get();
+  bool ready() const { return outcome_.wait_for(std::chrono::seconds{0}) == std::future_status::ready; }
+
+ private:
+  std::future<Outcome> outcome_;
+};
+
 using Session = std::function<asio::awaitable<void>(Stream&)>;
 
 /// A worker and its thread.
@@ -63,8 +81,8 @@ class Host {
   explicit Host(const Clock& clock = system_clock_source());
   ~Host();
   Worker& worker() { return *worker_; }
-  /// Runs a session over `socket`; the future has what it threw.
-  std::future<void> serve(Descriptor socket, Session session);
+  /// Runs a session over `socket`.
+  Ending serve(Descriptor socket, Session session);
   /// Runs `what` on the thread and waits for it.
   void on_thread(const std::function<void()>& what);
   /// Turns the clock of the tests and ticks.

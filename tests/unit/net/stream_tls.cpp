@@ -158,7 +158,7 @@ TEST_CASE_FIXTURE(Fixture, "large and small pieces, large files, both ways, with
 TEST_CASE_FIXTURE(Fixture, "many sessions share the worker's buffers and never see each other's octets") {
   Host host;
   std::vector<std::thread> clients;
-  std::vector<std::future<void>> ended;
+  std::vector<Ending> ended;
   std::atomic<int> wrong = 0;
   for (std::uint32_t i = 0; i < 8; ++i) {
     auto ends = connect_pair(Over::tcp, 2048);

@@ -51,6 +51,7 @@ class House {
   ~House() {
     worker->stop();
     thread_.join();
+    work_.reset();  // it refers to the worker
     verifier.reset();
     store.reset();
     worker.reset();

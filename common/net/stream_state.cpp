@@ -23,6 +23,7 @@ constexpr std::size_t file_at_once = 1024 * 1024;
 }  // namespace
 
 Stream::State::State(Worker& on, Socket from) : worker(on), socket(std::move(from)) {
+  static_assert(sizeof(State) <= 320, "every idle connection has one");
   worker.enlist(*this);
 }
 

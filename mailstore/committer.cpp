@@ -15,6 +15,7 @@ constexpr std::size_t batch_rows = 1000;
 // Above these a second thread costs more than the time it saves (measured: 0.40 instead of 0.55 ms for one message).
 constexpr std::size_t overlap_messages = 4;
 constexpr std::size_t overlap_owners = 8;
+constexpr std::chrono::seconds look_after{30};
 constexpr char padding[record_alignment] = {};
 
 std::size_t entries_of(const Arrival& arrival) {
@@ -78,8 +79,9 @@ void Committer::loop() {
       const auto due = [&] { return !jobs_.empty() || stop_; };
       if (journal_.dirty()) {
         wake_.wait_until(hold, journal_sync_due_, due);
-      } else {
-        wake_.wait(hold, due);
+      } else if (!wake_.wait_for(hold, look_after, due)) {
+        // Another process may have emptied and unlinked segments that this one has read.
+        core_.segments.forget_unlinked();
       }
       waiting_ = false;
     }

@@ -17,6 +17,7 @@ Core::Core(Options given, const Identity& who)
       files(options.files != nullptr ? *options.files : system_files()),
       layout(options.path),
       identity(who),
+      presence(layout.locks, options.alone ? Presence::Kind::alone : Presence::Kind::among_others),
       maildrops(layout.locks),
       turnstile(layout.locks + "/turnstile"),
       writer_slot(layout.locks),

@@ -59,6 +59,7 @@ struct Core {
   Files& files;
   Layout layout;
   Identity identity;
+  Presence presence;
   Index index;
   MaildropLocks maildrops;
   Turnstile turnstile;

@@ -24,6 +24,23 @@ XXH3_state_t* sum_of(Draft::Impl& draft) {
 
 }  // namespace
 
+Result<std::uint64_t> new_segment_number(Store::Impl& store) {
+  auto& core = store.core;
+  auto number = core.segment_numbers.take();
+  while (!number) {
+    std::uint64_t first = 0;
+    auto take = [&core, &first](Change& change) -> Result<void> {
+      first = core.index.take_number(change.txn(), meta::next_segment, SegmentNumbers::block);
+      return {};
+    };
+    auto taken = store.committer->run(Work{.rows = 1, .nested = true, .apply = std::move(take), .done = nullptr});
+    if (!taken) return std::unexpected(taken.error());
+    core.segment_numbers.give(first, SegmentNumbers::block);
+    number = core.segment_numbers.take();
+  }
+  return *number;
+}
+
 StreamSegment::StreamSegment(Core& core, std::uint64_t number)
     : core_(core),
       writer_(core.files, core.turnstile, core.layout.segments,
@@ -96,19 +113,8 @@ asio::awaitable<Result<void>> Draft::spill() {
   if (draft.stream_failed) co_return fail(Errc::unavailable, "the message's segment could not be written");
   if (!draft.stream) {
     auto make = [&core, &draft]() -> Result<void> {
-      auto number = core.segment_numbers.take();
-      while (!number) {
-        std::uint64_t first = 0;
-        auto take = [&core, &first](Change& change) -> Result<void> {
-          first = core.index.take_number(change.txn(), meta::next_segment, SegmentNumbers::block);
-          return {};
-        };
-        auto taken =
-            draft.store->committer->run(Work{.rows = 1, .nested = true, .apply = std::move(take), .done = nullptr});
-        if (!taken) return taken;
-        core.segment_numbers.give(first, SegmentNumbers::block);
-        number = core.segment_numbers.take();
-      }
+      const auto number = new_segment_number(*draft.store);
+      if (!number) return std::unexpected(number.error());
       draft.stream = std::make_unique<StreamSegment>(core, *number);
       return {};
     };

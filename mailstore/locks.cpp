@@ -86,6 +86,21 @@ Turnstile::Pass::~Pass() {
   turnstile_.mutex_.unlock();
 }
 
+Presence::Presence(const std::string& folder, Kind kind) : file_(open_lock_file(folder + "/presence")) {
+  const short type = kind == Kind::alone ? F_WRLCK : F_RDLCK;
+  if (lock_call(file_.get(), F_OFD_SETLK, type, 0, 1) == 0) return;
+  if (errno != EAGAIN && errno != EACCES) throw Failure(from_errno("lock"));
+  if (kind == Kind::alone) {
+    throw Failure(Errc::conflict,
+                  "other processes have the store open; stop smtpd, pop3d and whatever else uses it, then try again");
+  }
+  throw Failure(Errc::conflict, "the store is being rebuilt or repaired; start again when that is done");
+}
+
+CareLock::CareLock(const std::string& folder) : file_(open_lock_file(folder + "/care")) {
+  if (!try_lock(file_.get(), 0, 1)) throw Failure(Errc::conflict, "another compaction of this store is at work");
+}
+
 unsigned WriterSlot::take() {
   if (slot_) return *slot_;
   if (!file_) file_ = open_lock_file(folder_ + "/writers");

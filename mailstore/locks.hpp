@@ -59,6 +59,26 @@ class Turnstile {
   Descriptor file_;
 };
 
+/// Every process that has the store open is present; what replaces the index must be alone. Kept until the object goes.
+class Presence {
+ public:
+  enum class Kind : std::uint8_t { among_others, alone };
+  /// Throws Failure (conflict): somebody is present, or somebody wants to be alone.
+  Presence(const std::string& folder, Kind kind);
+
+ private:
+  Descriptor file_;
+};
+
+/// One compaction at a time over all processes. Throws Failure (conflict).
+class CareLock {
+ public:
+  explicit CareLock(const std::string& folder);
+
+ private:
+  Descriptor file_;
+};
+
 /// A number from 0 to 15 that no other process has; kept until the process ends.
 class WriterSlot {
  public:

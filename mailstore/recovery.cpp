@@ -19,11 +19,13 @@ struct KnownSegment {
   SegmentRow row;
 };
 
-[[noreturn]] void unusable(std::uint64_t number, const std::string& how) {
-  throw Failure(Errc::unusable,
-                fmt::format("segment {:016x} {}; run 'pennypost store check' to see what is lost, restore the file "
-                            "from a backup, then start again",
-                            number, how));
+void unusable(const Core& core, std::uint64_t number, const std::string& how) {
+  if (core.options.past_damage) return core.warn(fmt::format("segment {:016x} {}", number, how));
+  throw Failure(
+      Errc::unusable,
+      fmt::format("segment {:016x} {}; 'pennypost store check' tells what is lost: bring the file back from a "
+                  "backup, or run 'pennypost store check --repair' to go on without it",
+                  number, how));
 }
 
 std::uint64_t size_of(int descriptor) {
@@ -50,10 +52,10 @@ void check_sealed(Core& core, const KnownSegment& segment) {
     // Another process may have emptied and unlinked it since the rows were read.
     const ReadTxn txn(core.index);
     const auto row = core.index.segment(txn, segment.number);
-    if (row && row->live_records > 0) unusable(segment.number, "is missing");
+    if (row && row->live_records > 0) unusable(core, segment.number, "is missing");
     return;
   }
-  if (static_cast<std::uint64_t>(about.st_size) < segment.row.durable) unusable(segment.number, "is cut off");
+  if (static_cast<std::uint64_t>(about.st_size) < segment.row.durable) unusable(core, segment.number, "is cut off");
 }
 
 void unlink_segment(Core& core, std::uint64_t number) {
@@ -75,11 +77,11 @@ void seal_orphan(Core& core, std::uint64_t number) {
     pass.reset();
     auto row = core.index.segment(txn.get(), number);
     if (!row || row->state != SegmentState::open) return;
-    if (!file && row->live_records > 0) unusable(number, "is missing");
+    if (!file && row->live_records > 0) unusable(core, number, "is missing");
     std::uint64_t size = 0;
     if (file) {
       size = size_of(file.get());
-      if (row->live_records > 0 && size < row->durable) unusable(number, "is cut off");
+      if (row->live_records > 0 && size < row->durable) unusable(core, number, "is cut off");
       // First synced, then judged: what is judged good must not be lost by the next power failure.
       if (core.files.sync(file.get()) != 0) throw Failure(from_errno("syncing a segment after an unclean stop"));
     }

@@ -1,6 +1,7 @@
 #include "mailstore/segment.hpp"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -56,6 +57,19 @@ void SegmentCache::forget(std::uint64_t number) {
   if (const auto found = by_number_.find(number); found != by_number_.end()) {
     used_.erase(found->second);
     by_number_.erase(found);
+  }
+}
+
+void SegmentCache::forget_unlinked() {
+  const std::lock_guard hold(mutex_);
+  for (auto one = used_.begin(); one != used_.end();) {
+    struct stat about{};
+    if (fstat((*one)->descriptor(), &about) == 0 && about.st_nlink == 0) {
+      by_number_.erase((*one)->number());
+      one = used_.erase(one);
+    } else {
+      ++one;
+    }
   }
 }
 

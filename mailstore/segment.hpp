@@ -38,6 +38,8 @@ class SegmentCache {
   /// Null when there is no such file.
   std::shared_ptr<const OpenMessage::Source> get(std::uint64_t number);
   void forget(std::uint64_t number);
+  /// Closes the files that have no name any more, so that their room comes back; a reader keeps what it holds.
+  void forget_unlinked();
 
  private:
   static constexpr std::size_t limit = 256;

@@ -106,10 +106,11 @@ Result<std::shared_ptr<Store>> Store::open(Options options) {
     return std::make_shared<Store>(std::move(impl));
   });
   if (!opened && opened.error().code == Errc::corrupt) {
-    return fail(Errc::unusable,
-                fmt::format("the index of the store at {} cannot be used ({}); restore the folder 'index' from a "
-                            "backup",
-                            layout.root, opened.error().detail));
+    return fail(
+        Errc::unusable,
+        fmt::format("the index of the store at {} cannot be used ({}); stop the daemons and run 'pennypost store "
+                    "rebuild'",
+                    layout.root, opened.error().detail));
   }
   return opened;
 }

@@ -32,7 +32,9 @@ struct Options {
   std::uint64_t stream_threshold = 256 << 10U;             ///< a longer message streams to a segment of its own
   std::uint64_t memory_budget = std::uint64_t{64} << 20U;  ///< of all drafts together; above it shorter ones stream too
   std::uint64_t segment_size = std::uint64_t{128} << 20U;  ///< a segment is sealed once it is this long
-  Files* files = nullptr;  ///< in place of the system's file calls, for fault tests; outlives the store
+  bool alone = false;        ///< refused (`conflict`) while another process has the store open; keeps others out
+  bool past_damage = false;  ///< opened although segments are missing or cut off: for check and repair
+  Files* files = nullptr;    ///< in place of the system's file calls, for fault tests; outlives the store
   std::function<void(std::string_view)> warn;  ///< told once for each trouble found; any thread
 };
 
@@ -56,6 +58,24 @@ struct CommitCounters {
 struct CheckReport {
   std::uint64_t records = 0, entries = 0, mailboxes = 0;
   std::vector<std::string> problems;  ///< one sentence each; empty: the store is sound
+};
+
+struct CompactOptions {
+  bool all = false;            ///< every segment with dead octets; else those that are half dead
+  bool at_once = false;        ///< without rests for the sake of the mail that goes in and out
+  std::function<bool()> stop;  ///< asked before each segment
+};
+struct CompactReport {
+  std::uint64_t segments = 0;  ///< gone through
+  std::uint64_t moved = 0, moved_octets = 0;
+  std::uint64_t read_octets = 0;      ///< of the segments gone through
+  std::vector<std::string> problems;  ///< records that were left where they are
+};
+
+struct RebuildReport {
+  std::uint64_t domains = 0, mailboxes = 0, records = 0, messages = 0, entries = 0;
+  std::string old_index;              ///< the folder where the index that was replaced is kept; empty: there was none
+  std::vector<std::string> problems;  ///< what could not be brought back, and what should be looked at
 };
 
 struct NewMailbox {
@@ -135,6 +155,16 @@ class Store {
   CommitCounters counters() const;
   /// Reads the whole store and compares everything with everything. `progress`: records read so far.
   Result<CheckReport> check(const std::function<void(std::uint64_t)>& progress = {});
+
+  /// Sets right what check() finds in the index, as far as records and rows tell; what it did is in `problems`. An
+  /// entry whose record is damaged leaves its maildrop. Needs the store alone (Options::alone).
+  Result<CheckReport> repair(const std::function<void(std::uint64_t)>& progress = {});
+  /// Gives back the room of removed messages, beside live service. Blocks; any thread. `in_use`: another one is at
+  /// work.
+  Result<CompactReport> compact(const CompactOptions& options);
+  /// Makes the index anew from segments and journal, with a new generation of ids; the old one is kept beside it. Needs
+  /// the store alone. Removals of the last second before a crash may not be in the journal: those messages are back.
+  static Result<RebuildReport> rebuild(const Options& options, const std::function<void(std::uint64_t)>& progress = {});
 
   class Impl;
   explicit Store(std::shared_ptr<Impl> impl);

@@ -20,6 +20,9 @@ class Store::Impl : public std::enable_shared_from_this<Store::Impl> {
   asio::awaitable<Result<void>> commit(std::size_t rows, std::move_only_function<Result<void>(Change&)> apply);
 };
 
+/// The number of a segment that was never made; blocks on the commit thread once in many calls.
+Result<std::uint64_t> new_segment_number(Store::Impl& store);
+
 /// The segment of one long message while it comes in.
 class StreamSegment {
  public:

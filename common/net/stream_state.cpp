@@ -72,7 +72,7 @@ Stream::State::Got Stream::State::receive(std::span<char> into, std::size_t& cou
     const auto got = ::recv(descriptor(), into.data(), into.size(), MSG_DONTWAIT);
     if (got > 0) {
       count = static_cast<std::size_t>(got);
-      full_reads = count == into.size() ? static_cast<std::uint8_t>((full_reads + 1) % 4) : 0;
+      full_reads = static_cast<std::uint8_t>(count == into.size() ? (full_reads + 1) % 4 : 0);
       return Got::octets;
     }
     full_reads = 0;

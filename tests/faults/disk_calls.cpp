@@ -24,6 +24,7 @@ namespace calls = faults::calls;
 struct Open {
   std::atomic<std::uint64_t> file{0};  // inode number; 0: not below the root
   std::atomic<bool> durable{false};    // O_DSYNC
+  std::atomic<bool> appends{false};    // O_APPEND: the offset that is asked for does not matter
 };
 std::array<Open, 4096> open_files;
 
@@ -61,6 +62,7 @@ int open_file(const char* path, int flags, mode_t mode) {
     auto& open = open_files[static_cast<std::size_t>(descriptor)];
     open.file = file;
     open.durable = (flags & O_DSYNC) == O_DSYNC;
+    open.appends = (flags & O_APPEND) != 0;
   }
   if (makes)
     calls::add(Entry::create, file, false, 0, *name);
@@ -99,6 +101,7 @@ ssize_t write_pieces(int descriptor, const iovec* pieces, int count, off_t offse
   auto* const open = ours(descriptor);
   if (open == nullptr) return system(pieces, count);
   auto at = offset >= 0 ? offset : ::lseek(descriptor, 0, SEEK_CUR);
+  if (open->appends) at = ::lseek(descriptor, 0, SEEK_END);
   const auto failing = calls::next_call();
   if (failing && !failing->after) {
     errno = failing->error;

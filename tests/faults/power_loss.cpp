@@ -78,6 +78,13 @@ TEST_CASE("whenever the power goes, what was acknowledged is there once, and all
         CAPTURE(static_cast<int>(loss));
         CHECK(ledger.compare(image.path()) == "");
       }
+      if (tried % 4 == 1) {
+        // The index is lost as well.
+        const tests::TempFolder image(tests::memory_folder());
+        disk.after_power_failure(image.path(), Loss::anything, entry.position);
+        std::filesystem::remove_all(image.path() / "index");
+        CHECK(ledger.compare_rebuilt(image.path()) == "");
+      }
     });
     CHECK(tried > 20);
   }

@@ -19,7 +19,7 @@ struct Letter {
   std::size_t size = 0;
 };
 struct Step {
-  enum class Kind : std::uint8_t { deliver, together, remove, purge, add, change_quota, reopen };
+  enum class Kind : std::uint8_t { deliver, together, remove, purge, add, change_quota, compact, reopen };
   Kind kind = Kind::deliver;
   std::vector<std::size_t> letters;  ///< deliver, together: places among the letters
   std::size_t mailbox = 0;           ///< remove, purge, add, change_quota
@@ -49,14 +49,19 @@ class Ledger {
   /// Opens the store, compares it with what was answered, delivers one letter more, lets it check itself. One line for
   /// each thing that is not as it must be.
   std::string compare(const std::filesystem::path& store) const;
+  /// The same after the index was made anew from segments and journal, where the journal may lack what happened since
+  /// its last sync: what was removed may be back, people may be as they were.
+  std::string compare_rebuilt(const std::filesystem::path& store) const;
 
  private:
+  std::string compare(const std::filesystem::path& store, bool rebuilt) const;
   enum class State : std::uint8_t { unknown, asked, done, refused };
   const Story& story_;
   std::map<std::size_t, State> letters_;
   std::map<std::size_t, std::uint64_t> ids_;                       // of those accepted
   std::map<std::pair<std::size_t, std::size_t>, State> removals_;  // mailbox, letter
   std::map<std::size_t, State> purges_, additions_, changes_;
+  std::map<std::size_t, std::uint32_t> numbers_;  // of mailboxes that were added
   std::map<std::size_t, std::string> quota_of_;
 };
 

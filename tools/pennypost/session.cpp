@@ -31,8 +31,13 @@ mailstore::Options Session::store_options() {
 }
 
 mailstore::Store& Session::store() {
+  return store([](mailstore::Options&) {});
+}
+
+mailstore::Store& Session::store(const std::function<void(mailstore::Options&)>& adjust) {
   if (!store_) {
     auto options = store_options();
+    adjust(options);
     become_owner_of(options.path, config().suite.run.user);
     umask(077);
     const auto path = options.path.string();

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -25,6 +26,8 @@ class Session {
   const common::config::Config& config();
   /// Becomes the store's owner first, when run as root, so that no file of ours locks the daemons out.
   mailstore::Store& store();
+  /// The same with other options than a command's usual ones; before any other use of the store.
+  mailstore::Store& store(const std::function<void(mailstore::Options&)>& adjust);
   mailstore::Options store_options();
   std::unique_ptr<mailstore::DirectoryView> directory() { return store().directory(); }
 

@@ -80,7 +80,7 @@ void Journal::open_newest() {
   if (files_.sync_folder(folder_) != 0) throw Failure(from_errno("syncing the folder of the journal"));
 }
 
-void Journal::append(std::string octets, const std::function<void(std::string_view)>& warn) {
+void Journal::append(std::string_view octets, const std::function<void(std::string_view)>& warn) {
   unwritten_ += octets;
   if (unwritten_.empty()) return;
   // O_APPEND: several processes write whole entries behind each other, whatever the offset says (Linux pwrite(2),

@@ -41,7 +41,7 @@ class Journal {
   Journal(Files& files, std::string folder);
   /// Appends behind the commit. A failure is reported and the octets are kept for the next try: the commit stands
   /// either way.
-  void append(std::string octets, const std::function<void(std::string_view)>& warn);
+  void append(std::string_view octets, const std::function<void(std::string_view)>& warn);
   bool dirty() const { return dirty_; }
   void sync(const std::function<void(std::string_view)>& warn);
 

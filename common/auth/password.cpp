@@ -115,7 +115,7 @@ std::expected<std::string, std::string> accept_hash(std::string_view hash) {
 
   if (hash.starts_with(argon2id)) {
     if (hash.size() >= crypto_pwhash_STRBYTES) return std::unexpected("the Argon2id hash is too long");
-    const std::string terminated{hash};
+    std::string terminated{hash};
     if (crypto_pwhash_str_needs_rehash(terminated.c_str(), argon2_passes, argon2_memory) < 0)
       return std::unexpected("the Argon2id hash is incomplete or damaged");
     return terminated;

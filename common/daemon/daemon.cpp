@@ -185,7 +185,7 @@ int serve(std::string_view name, config::Loaded loaded, Service& service) {
     const std::function<void()> await_hangup = [&] {
       hangups.async_wait([&](const asio::error_code& error, int) {
         if (error) return;
-        running.reload();
+        (void)running.reload();  // it has told the log
         await_hangup();
       });
     };

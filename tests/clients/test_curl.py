@@ -2,12 +2,15 @@
 
 import unittest
 
-from office import ANN, BOB, LETTER, PASSWORD, OfficeTest, without_trace
+from client_case import PASSWORD, ClientCase
+from letters import ANN, BOB, LETTER, without_trace
 
 
-class Curl(OfficeTest):
+class Curl(ClientCase):
+    people = (ANN, BOB)
+
     def curl(self, *options, text_in=b"", status=0):
-        return self.run_client("curl", "-sS", "--max-time", "60", "--cacert", self.ca, *options,
+        return self.run_raw("curl", "-sS", "--max-time", "60", "--cacert", self.ca, *options,
                                text_in=text_in, status=status)
 
     def send(self, url, *options, sender=ANN, status=0):

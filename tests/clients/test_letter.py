@@ -2,13 +2,13 @@
 
 import poplib
 import smtplib
-import ssl
 import subprocess
 import unittest
 from email.message import EmailMessage
 from email.policy import SMTP
 
-from office import ANN, BOB, PASSWORD, OfficeTest, without_trace
+from client_case import PASSWORD, ClientCase
+from letters import ANN, BOB, without_trace
 
 
 def letter_with_attachment():
@@ -21,12 +21,11 @@ def letter_with_attachment():
     return letter.as_bytes()
 
 
-class Letter(OfficeTest):
-    def context(self):
-        return ssl.create_default_context(cafile=self.ca)
+class Letter(ClientCase):
+    people = (ANN, BOB)
 
     def reader(self, who, password=PASSWORD):
-        box = poplib.POP3_SSL("localhost", self.pop3s, timeout=60, context=self.context())
+        box = poplib.POP3_SSL("localhost", self.pop3s, timeout=60, context=self.context)
         self.addCleanup(box.close)
         box.user(who)
         box.pass_(password)
@@ -35,7 +34,7 @@ class Letter(OfficeTest):
     def test_with_python(self):
         sent = letter_with_attachment()
         with smtplib.SMTP("localhost", self.submission, timeout=60) as client:
-            client.starttls(context=self.context())
+            client.starttls(context=self.context)
             client.login(ANN, PASSWORD)
             client.sendmail(ANN, [BOB], sent)
         box = self.reader(BOB)
@@ -55,8 +54,8 @@ class Letter(OfficeTest):
         config.write_text(f"account default\nhost localhost\nport {self.submission}\ntls on\ntls_starttls on\n"
                           f"tls_trust_file {self.ca}\nauth scram-sha-256\nuser {ANN}\npassword {PASSWORD}\nfrom {ANN}\n")
         config.chmod(0o600)
-        self.run_client("msmtp", "-C", config, BOB, text_in=sent.replace(b"\r\n", b"\n"))
-        got = self.run_client("curl", "-sS", "--cacert", self.ca, "--user", f"{BOB}:{PASSWORD}",
+        self.run_raw("msmtp", "-C", config, BOB, text_in=sent.replace(b"\r\n", b"\n"))
+        got = self.run_raw("curl", "-sS", "--cacert", self.ca, "--user", f"{BOB}:{PASSWORD}",
                               f"pop3s://localhost:{self.pop3s}/1")
         self.assertEqual(without_trace(got), sent)
 

@@ -9,38 +9,14 @@ import ssl
 import stat
 import subprocess
 import sys
-import time
 import unittest
+
+from letters import ANN
+from wire import Wire, wait_for
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 from suite import Suite, make_certificate  # noqa: E402
-
-ANN = "ann@example.test"
-
-
-class Wire:
-    """A plain connection, line by line."""
-
-    def __init__(self, port):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=60)
-        self.lines = self.socket.makefile("rwb", buffering=0)
-
-    def say(self, *lines):
-        for line in lines:
-            self.lines.write(line.encode() + b"\r\n")
-
-    def hear(self):
-        return self.lines.readline().decode("latin-1").rstrip("\r\n")
-
-    def hear_reply(self):
-        while (line := self.hear())[3:4] == "-":
-            pass
-        return line
-
-    def close(self):
-        self.lines.close()
-        self.socket.close()
 
 
 class Running(unittest.TestCase):
@@ -51,22 +27,16 @@ class Running(unittest.TestCase):
         self.suite.add_mailbox(ANN)
 
     def wire(self, server):
-        wire = Wire(self.suite.port(server))
+        wire = Wire(self.suite.port(server), timeout=60)
         self.addCleanup(wire.close)
         return wire
-
-    def wait_for(self, condition, what):
-        deadline = time.monotonic() + 30
-        while not condition():
-            self.assertLess(time.monotonic(), deadline, what)
-            time.sleep(0.02)
 
     def in_data(self):
         """A session that has been told 354."""
         wire = self.wire("mx")
         wire.hear()
         wire.say("EHLO client.test")
-        wire.hear_reply()
+        wire.reply()
         wire.say("MAIL FROM:<x@client.test>", f"RCPT TO:<{ANN}>", "DATA")
         self.assertEqual([wire.hear()[:3] for _ in range(3)], ["250", "250", "354"])
         return wire
@@ -75,7 +45,7 @@ class Running(unittest.TestCase):
         idle, reader, working = self.wire("mx"), self.wire("pop3"), self.in_data()
         idle.hear()
         idle.say("EHLO client.test")
-        idle.hear_reply()
+        idle.reply()
         reader.hear()
         for process in self.suite.processes.values():
             process.send_signal(signal.SIGTERM)
@@ -101,7 +71,7 @@ class Running(unittest.TestCase):
             except OSError:
                 return True
 
-        self.wait_for(refused, "it goes on accepting")
+        wait_for(refused, why="it goes on accepting")
         working.say(".")
         self.assertRegex(working.hear(), r"^250 ")
 
@@ -146,11 +116,11 @@ class Running(unittest.TestCase):
                     return line[9:]
             return ""
 
-        self.wait_for(lambda: offered() == "4711", "the new limit is not offered")
+        wait_for(lambda: offered() == "4711", why="the new limit is not offered")
         # A broken one is reported, and all of the old one stays.
         path.write_text(before + "\n[messages]\nsize = 4712\ncolour = 1\n")
         self.suite.processes["smtpd"].send_signal(signal.SIGHUP)
-        self.wait_for(lambda: "colour" in self.suite.log("smtpd"), "the mistake is not reported")
+        wait_for(lambda: "colour" in self.suite.log("smtpd"), why="the mistake is not reported")
         self.assertEqual(offered(), "4711")
         wire.say("NOOP")
         self.assertRegex(wire.hear(), r"^250 ")

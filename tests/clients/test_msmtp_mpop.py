@@ -2,7 +2,9 @@
 
 import unittest
 
-from post import DOMAIN, HOST, PASSWORD, STRANGER, ClientCase, crlf, letter, lf
+from client_case import DOMAIN, PASSWORD, ClientCase
+from letters import STRANGER, crlf, letter, lf
+from wire import HOST
 
 
 class MsmtpMpop(ClientCase):

@@ -3,7 +3,8 @@
 import subprocess
 import unittest
 
-from office import ANN, BOB, LETTER, PASSWORD, OfficeTest, without_trace
+from client_case import PASSWORD, ClientCase
+from letters import ANN, BOB, LETTER, without_trace
 from suite import TOP
 
 PEERS = TOP / "build" / "peers"
@@ -13,7 +14,9 @@ def unpack(*names):
     subprocess.run([str(TOP / "tools" / "unpack-packages"), *names], check=True)
 
 
-class Peers(OfficeTest):
+class Peers(ClientCase):
+    people = (ANN, BOB)
+
     @classmethod
     def setUpClass(cls):
         unpack("fetchmail", "postfix")
@@ -30,7 +33,7 @@ class Peers(OfficeTest):
         self.assertEqual(len(self.suite.messages(BOB)), 200)
 
     def test_fetchmail(self):
-        self.run_client("curl", "-sS", f"smtp://127.0.0.1:{self.mx}/client.test", "--mail-from", ANN, "--mail-rcpt", BOB,
+        self.run_raw("curl", "-sS", f"smtp://127.0.0.1:{self.mx}/client.test", "--mail-from", ANN, "--mail-rcpt", BOB,
                         "--upload-file", "-", text_in=LETTER)
         mail = self.folder / "mail"
         # A delivery program of our own making: what fetchmail hands it is put into a file.
@@ -42,7 +45,7 @@ class Peers(OfficeTest):
                           f'sslproto "TLS1.2+" sslcertck sslcertfile "{self.ca}" no rewrite fetchall mda "{script}"\n')
         config.chmod(0o600)
         program = PEERS / "fetchmail" / "usr" / "bin" / "fetchmail"
-        self.run_client(str(program), "-f", config, "--pidfile", self.folder / "pid", "--idfile", self.folder / "ids",
+        self.run_raw(str(program), "-f", config, "--pidfile", self.folder / "pid", "--idfile", self.folder / "ids",
                         "--nosyslog", "--invisible")
         got = mail.read_bytes()
         self.assertEqual(without_trace(got.replace(b"\n", b"\r\n")), LETTER)

@@ -11,7 +11,9 @@ import smtplib
 import ssl
 import unittest
 
-from post import DOMAIN, HOST, PASSWORD, STRANGER, ClientCase, Wire, letter, wait_for
+from client_case import DOMAIN, PASSWORD, ClientCase
+from letters import STRANGER, letter
+from wire import HOST, Wire, wait_for
 
 
 class Smtplib(ClientCase):

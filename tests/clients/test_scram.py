@@ -2,15 +2,17 @@
 
 import unittest
 
-from office import ANN, PASSWORD, OfficeTest
+from client_case import PASSWORD, ClientCase
+from letters import ANN
 
 
-class Scram(OfficeTest):
+class Scram(ClientCase):
+    people = (ANN,)
+
     def gsasl(self, mechanism, *options, password=PASSWORD, status=0):
-        said = self.run_client("gsasl", "--smtp", "--verbose", "--connect", f"localhost:{self.submission}",
+        return self.run_program("gsasl", "--smtp", "--verbose", "--connect", f"localhost:{self.submission}",
                                "--mechanism", mechanism, "--authentication-id", ANN, "--password", password,
                                "--x509-ca-file", self.ca, *options, status=status)
-        return said.decode(errors="replace")
 
     def test_without_binding(self):
         # --no-cb: else gsasl says that it could have bound, and a server that offers it must refuse (RFC 5802 6).

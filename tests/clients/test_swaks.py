@@ -2,12 +2,15 @@
 
 import unittest
 
-from office import ANN, BOB, PASSWORD, OfficeTest
+from client_case import PASSWORD, ClientCase
+from letters import ANN, BOB
 
 
-class Swaks(OfficeTest):
+class Swaks(ClientCase):
+    people = (ANN, BOB)
+
     def send(self, port, *options, sender=ANN, status=0):
-        return self.run_client("swaks", "--server", "127.0.0.1", "--port", port, "--from", sender, "--to", BOB,
+        return self.run_program("swaks", "--server", "127.0.0.1", "--port", port, "--from", sender, "--to", BOB,
                                "--header", "Subject: from swaks", "--body", "hello", "--ehlo", "client.test", *options,
                                status=status)
 
@@ -25,7 +28,7 @@ class Swaks(OfficeTest):
                 with self.subTest(mechanism=mechanism, tls=tls):
                     self.empty(BOB)
                     said = self.send(port, tls, "--auth", mechanism, "--auth-user", ANN, "--auth-password", PASSWORD)
-                    self.assertIn(b"235 2.7.0", said)
+                    self.assertIn("235 2.7.0", said)
                     self.assertEqual(len(self.stored(BOB)), 1)
 
     def test_tls_is_verified(self):
@@ -36,7 +39,7 @@ class Swaks(OfficeTest):
         self.send(self.submissions, "--tls-on-connect", "--auth", "PLAIN", "--auth-user", ANN, "--auth-password", "no",
                   status=28)
         self.send(self.submission, "--tls", status=23)
-        self.run_client("swaks", "--server", "127.0.0.1", "--port", self.mx, "--from", "x@client.test",
+        self.run_program("swaks", "--server", "127.0.0.1", "--port", self.mx, "--from", "x@client.test",
                         "--to", "y@elsewhere.test", status=24)
         self.assertEqual(self.stored(BOB), [])
 

@@ -1,17 +1,22 @@
 """openssl s_client: versions, STARTTLS in both protocols, resumption, certificates."""
 
 import re
+import socket
 import unittest
 
-from office import ANN, PASSWORD, OfficeTest
+from client_case import PASSWORD, ClientCase
+from letters import ANN
+from suite import make_certificate
 
 
-class Tls(OfficeTest):
+class Tls(ClientCase):
+    people = (ANN,)
+
     def s_client(self, port, *options, text_in=b"QUIT\r\n", status=0):
         # -ign_eof: waits for the server's end instead of hanging up behind the last line.
-        return self.run_client("openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-CAfile", self.ca, "-ign_eof",
+        return self.run_program("openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-CAfile", self.ca, "-ign_eof",
                                "-verify_return_error", "-crlf", "-servername", "mx.example.test", *options,
-                               text_in=text_in.replace(b"\r\n", b"\n"), status=status).decode(errors="replace")
+                               text_in=text_in.replace(b"\r\n", b"\n"), status=status)
 
     def doors(self):
         return [("smtp", self.mx, ("-starttls", "smtp")), ("smtps", self.submissions, ()),
@@ -50,8 +55,6 @@ class Tls(OfficeTest):
         self.assertRegex(said, r"\+OK 0 0")
 
     def test_half_a_handshake_hurts_nobody(self):
-        import socket
-
         for port in (self.pop3s, self.submissions):
             with socket.create_connection(("127.0.0.1", port), timeout=30) as half:
                 half.sendall(bytes.fromhex("16030100c8010000c40303"))
@@ -63,8 +66,6 @@ class Tls(OfficeTest):
             self.s_client(port)
 
     def test_certificates_by_name(self):
-        from suite import make_certificate
-
         certificate, key = make_certificate(self.suite.folder, "other", "mail.other.test")
         path = self.suite.servers / "pop3.toml"
         before = path.read_text()
@@ -72,11 +73,11 @@ class Tls(OfficeTest):
         path.write_text(before + f'\n[[tls.sni]]\nname = "mail.other.test"\ncertificate = "{certificate}"\nkey = "{key}"\n')
         self.suite.tool("reload")
         show = ("-showcerts", "-CAfile", certificate)
-        named = self.run_client("openssl", "s_client", "-connect", f"127.0.0.1:{self.pop3s}", "-servername",
-                                "mail.other.test", *show, text_in=b"").decode()
+        named = self.run_program("openssl", "s_client", "-connect", f"127.0.0.1:{self.pop3s}", "-servername",
+                                "mail.other.test", *show, text_in=b"")
         self.assertTrue(re.search(r"subject=CN = mail\.other\.test", named), named)
-        other = self.run_client("openssl", "s_client", "-connect", f"127.0.0.1:{self.pop3s}", "-servername",
-                                "unknown.test", *show, text_in=b"").decode()
+        other = self.run_program("openssl", "s_client", "-connect", f"127.0.0.1:{self.pop3s}", "-servername",
+                                "unknown.test", *show, text_in=b"")
         self.assertTrue(re.search(r"subject=CN = localhost", other), other)
 
 

@@ -76,7 +76,9 @@ void print_addresses(const json& addresses) {
 /// One line for each figure, named by its keys: "connections open".
 void print_figures(const std::string& name, const json& value) {
   if (value.is_object()) {
-    for (const auto& [key, inner] : value.items()) print_figures(name.empty() ? key : name + " " + key, inner);
+    for (const auto& [key, inner] : value.items()) {
+      print_figures(name.empty() ? key : fmt::format("{} {}", name, key), inner);
+    }
     return;
   }
   print(fmt::format("  {:<30}{}\n", shown(name), shown(text_of(value))));

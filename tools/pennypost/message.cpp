@@ -183,6 +183,7 @@ struct DeleteArguments {
 
 void remove(Session& session, const DeleteArguments& given) {
   std::vector<mailstore::MessageId> ids;
+  ids.reserve(given.ids.size());
   for (const auto& text : given.ids) ids.push_back(parse_given_id(text));
   std::ranges::sort(ids);
   ids.erase(std::ranges::unique(ids).begin(), ids.end());

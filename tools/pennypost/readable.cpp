@@ -85,6 +85,7 @@ Mistake mistake_at(const Config& config, const Finding& finding, bool warning) {
 std::vector<Mistake> check_surroundings(const Config& config) {
   std::vector<Mistake> mistakes;
   const auto findings = find_unreadable(config);
+  mistakes.reserve(findings.size());
   for (const auto& finding : findings) mistakes.push_back(mistake_at(config, finding, false));
 
   std::error_code error;

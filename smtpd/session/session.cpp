@@ -39,6 +39,7 @@ asio::awaitable<void> Session::run(bool tls_at_once) {
       const auto line = input_.next_line();
       if (!line) break;
       Step step = conversation_.on_line(*line);
+      if (chunks_ && !conversation_.in_chunks() && !std::holds_alternative<ReadChunk>(step)) chunks_.reset();
       if (!perform(step)) co_await perform_waiting(step);
     }
     co_await flush();
@@ -57,10 +58,20 @@ asio::awaitable<void> Session::run(bool tls_at_once) {
   stream_.close();
 }
 
+asio::awaitable<bool> Session::read_more() {
+  const auto octets = co_await stream_.read();
+  if (!octets) {
+    end(octets.error());
+    co_return false;
+  }
+  input_.give(*octets);
+  co_return true;
+}
+
 bool Session::perform(Step& step) {
   for (;;) {
     if (const auto* send = std::get_if<Send>(&step)) {
-      queue(send->reply);
+      for (std::uint64_t i = 0; i < send->copies; ++i) queue(send->reply);
       return true;
     }
     if (const auto* close = std::get_if<Close>(&step)) {
@@ -85,6 +96,11 @@ asio::awaitable<void> Session::perform_waiting(Step& step) {
   Step next;
   if (auto* message = std::get_if<ReadMessage>(&step)) {
     next = co_await read_message(std::move(message->go_ahead));
+  } else if (const auto* chunk = std::get_if<ReadChunk>(&step)) {
+    next = co_await read_chunk(chunk->chunk);
+  } else if (const auto* skip = std::get_if<SkipChunk>(&step)) {
+    co_await skip_chunk(skip->octets);
+    next = skip->answer;
   } else if (const auto* password = std::get_if<CheckPassword>(&step)) {
     next = co_await check_password(*password);
   } else if (const auto* start = std::get_if<StartTls>(&step)) {

@@ -35,9 +35,11 @@ asio::awaitable<void> Session::run(bool tls_at_once) {
   }
   queue(conversation_.greeting());
   for (;;) {
+    bool line_taken = false;
     while (open_) {
       const auto line = input_.next_line();
       if (!line) break;
+      line_taken = true;
       Step step = conversation_.on_line(*line);
       if (chunks_ && !conversation_.in_chunks() && !std::holds_alternative<ReadChunk>(step)) chunks_.reset();
       if (!perform(step)) co_await perform_waiting(step);
@@ -46,6 +48,7 @@ asio::awaitable<void> Session::run(bool tls_at_once) {
     if (!open_) break;
 
     input_.release();
+    limit_line(line_taken);
     stream_.set_idle(!conversation_.in_transaction());
     const auto octets = co_await stream_.read();
     stream_.set_idle(false);
@@ -66,6 +69,14 @@ asio::awaitable<bool> Session::read_more() {
   }
   input_.give(*octets);
   co_return true;
+}
+
+/// A line must be whole within the time that silence may last: octet by octet it could take for ever.
+void Session::limit_line(bool line_taken) {
+  const bool begun = input_.in_line();
+  if (begun && (line_taken || !line_begun_)) stream_.set_deadline(worker_.clock().steady() + server_->idle_timeout);
+  if (!begun && line_begun_) stream_.set_deadline({});
+  line_begun_ = begun;
 }
 
 bool Session::perform(Step& step) {

@@ -69,6 +69,8 @@ class Session {
   struct Found;
   Found find_account(const std::string& name);
 
+  /// Before a wait for a command.
+  void limit_line(bool line_taken);
   void queue(const Reply& reply);
   void end(common::net::End end);
   std::string received_line(mailstore::MessageId id);
@@ -95,6 +97,7 @@ class Session {
   std::unique_ptr<common::net::TlsFacts> tls_;
   std::unique_ptr<IncomingMessage> chunks_;  ///< a message of which some chunks are in
   bool open_ = true;
+  bool line_begun_ = false;  ///< its deadline is set
 };
 
 }  // namespace smtpd

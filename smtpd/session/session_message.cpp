@@ -26,6 +26,14 @@ std::string name_owners(const mailstore::Envelope& envelope) {
   return names;
 }
 
+/// The time that a message may take: what silence may last, and more for every octet that came.
+struct Allowance {
+  std::chrono::steady_clock::time_point base;
+  std::chrono::steady_clock::time_point until(std::uint64_t octets) const {
+    return base + std::chrono::seconds{octets / static_cast<std::uint64_t>(common::net::slowest_rate)};
+  }
+};
+
 }  // namespace
 
 asio::awaitable<Step> Session::read_message(Reply go_ahead) {
@@ -57,13 +65,18 @@ MissingFields Session::missing_fields(mailstore::MessageId id) const {
 asio::awaitable<MessageEnd> Session::receive(mailstore::Draft draft) {
   const auto id = draft.id();
   IncomingMessage incoming{std::move(draft), received_line(id), data_limits(), missing_fields(id), Framing::dotted};
+  const Allowance allowance{worker_.clock().steady() + server_->idle_timeout};
+  std::uint64_t octets_before = 0;
   for (;;) {
-    input_.take(incoming.feed(input_.octets()));
+    const auto taken = incoming.feed(input_.octets());
+    octets_before += taken;
+    input_.take(taken);
     if (incoming.complete()) break;
     if (incoming.wants_spill()) {
       input_.keep();
       co_await incoming.spill();
     }
+    stream_.set_deadline(allowance.until(octets_before));
     const auto octets = co_await stream_.read();
     if (!octets) {
       end(octets.error());
@@ -71,6 +84,7 @@ asio::awaitable<MessageEnd> Session::receive(mailstore::Draft draft) {
     }
     input_.give(*octets);
   }
+  stream_.set_deadline({});
   input_.keep();
   if (auto refused = refusal_of(incoming)) co_return std::move(*refused);
   const auto facts = incoming.facts();
@@ -91,10 +105,12 @@ asio::awaitable<Step> Session::read_chunk(Chunk chunk) {
     chunks_ = std::make_unique<IncomingMessage>(std::move(*draft), received_line(id), data_limits(), missing_fields(id),
                                                 Framing::counted);
   }
+  const Allowance allowance{worker_.clock().steady() + server_->idle_timeout};
   for (std::uint64_t left = chunk.octets; left != 0;) {
     if (input_.empty()) {
       if (chunks_->wants_spill()) co_await chunks_->spill();
       co_await flush();
+      stream_.set_deadline(allowance.until(chunk.octets - left));
       const bool more = co_await read_more();
       if (!more) co_return Step{};
     }
@@ -103,6 +119,7 @@ asio::awaitable<Step> Session::read_chunk(Chunk chunk) {
     input_.take(piece.size());
     left -= piece.size();
   }
+  stream_.set_deadline({});
   input_.keep();
   if (chunk.last) chunks_->finish();
   if (const auto refused = refusal_of(*chunks_)) {
@@ -118,16 +135,20 @@ asio::awaitable<Step> Session::read_chunk(Chunk chunk) {
 }
 
 asio::awaitable<void> Session::skip_chunk(std::uint64_t octets) {
-  while (octets != 0) {
+  const Allowance allowance{worker_.clock().steady() + server_->idle_timeout};
+  for (std::uint64_t taken = 0; octets != 0;) {
     if (input_.empty()) {
       co_await flush();
+      stream_.set_deadline(allowance.until(taken));
       const bool more = co_await read_more();
       if (!more) co_return;
     }
-    const auto taken = std::min<std::uint64_t>(octets, input_.octets().size());
-    input_.take(static_cast<std::size_t>(taken));
-    octets -= taken;
+    const auto now = std::min<std::uint64_t>(octets, input_.octets().size());
+    input_.take(static_cast<std::size_t>(now));
+    octets -= now;
+    taken += now;
   }
+  stream_.set_deadline({});
   input_.keep();
 }
 

@@ -15,7 +15,7 @@ constexpr std::size_t remembered_passwords = 10'000;
 std::vector<common::config::Server> smtp_servers(const common::config::Config& config) {
   std::vector<common::config::Server> servers;
   for (const auto& server : config.servers) {
-    if (server.kind == common::config::Kind::smtp) servers.push_back(server);
+    if (server.kind != common::config::Kind::pop3) servers.push_back(server);
   }
   return servers;
 }
@@ -46,7 +46,7 @@ std::expected<SmtpService::VirtualServers, std::string> SmtpService::make_server
 std::expected<void, std::string> SmtpService::prepare(const common::config::Config& config) {
   const auto servers = smtp_servers(config);
   if (servers.empty()) {
-    return std::unexpected("no server of kind \"smtp\" is configured; add a file to " +
+    return std::unexpected("no server of kind \"smtp\" or \"lmtp\" is configured; add a file to " +
                            (config.file.parent_path() / "servers").string());
   }
   auto made = make_servers(servers);
@@ -77,7 +77,8 @@ std::expected<void, std::string> SmtpService::start() {
 
 std::expected<std::vector<std::string>, std::string> SmtpService::reload(const common::config::Config& config) {
   const auto servers = smtp_servers(config);
-  if (servers.empty()) return std::unexpected("no server of kind \"smtp\" is left in the new configuration");
+  if (servers.empty())
+    return std::unexpected("no server of kind \"smtp\" or \"lmtp\" is left in the new configuration");
   auto made = make_servers(servers);
   if (!made) return std::unexpected(std::move(made.error()));
   const auto old = servers_.get();

@@ -11,7 +11,6 @@ const std::vector<Key> table = {
     {.name = "kind",
      .type = K::choice,
      .choices = {"smtp", "lmtp", "pop3"},
-     .later = {"lmtp"},
      .server = [](Server& s) -> Slot { return &s.kind; },
      .doc = "What the server speaks."},
     {.name = "name",
@@ -24,7 +23,7 @@ const std::vector<Key> table = {
      .may_be_empty = false,
      .server = [](Server& s) -> Slot { return &s.listen; },
      .doc = "Addresses to listen on: address:port, [address]:port or unix:/path; \",tls\" behind it means TLS from the "
-            "first byte."},
+            "first byte. A Unix socket is open to everybody who may enter its folder."},
     {.name = "role",
      .scope = smtp,
      .type = K::choice,

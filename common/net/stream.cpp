@@ -7,6 +7,7 @@
 #include <asio/redirect_error.hpp>
 #include <asio/use_awaitable.hpp>
 #include <cerrno>
+#include <optional>
 #include <system_error>
 #include <utility>
 
@@ -125,26 +126,37 @@ asio::awaitable<void> Stream::State::writable() {
 asio::awaitable<void> Stream::write(std::string_view octets) {
   State& state = *state_;
   Outgoing out{octets};
-  while (!state.write_now(out)) {
+  if (state.write_now(out)) co_return;
+  const State::Pace pace{state, octets.size()};
+  do {
     out.leave(state.worker);
     co_await state.writable();
-  }
+  } while (!state.write_now(out));
 }
 
 asio::awaitable<void> Stream::write(std::span<const iovec> pieces) {
   State& state = *state_;
   Outgoing out{pieces};
-  while (!state.write_now(out)) {
+  if (state.write_now(out)) co_return;
+  std::uint64_t octets = 0;
+  for (const auto& piece : pieces) octets += piece.iov_len;
+  const State::Pace pace{state, octets};
+  do {
     out.leave(state.worker);
     co_await state.writable();
-  }
+  } while (!state.write_now(out));
 }
 
 asio::awaitable<void> Stream::write_file(std::string_view front, int descriptor, std::uint64_t offset,
                                          std::uint64_t length, std::string_view back) {
   State& state = *state_;
+  std::optional<State::Pace> pace;
+  const auto begin_pace = [&] {
+    if (!pace) pace.emplace(state, front.size() + length + back.size());
+  };
   if (state.tls == nullptr && length > small_file) {
     Outgoing before{front};
+    begin_pace();
     while (!state.write_now(before, MSG_MORE)) co_await state.writable();
     while (length > 0) {
       const auto sent = state.send_file_now(descriptor, offset, length);
@@ -183,6 +195,7 @@ asio::awaitable<void> Stream::write_file(std::string_view front, int descriptor,
       back.remove_prefix(gone);
     }
     if (!all) {
+      begin_pace();
       slow = true;
       co_await state.writable();
     }
@@ -195,6 +208,10 @@ asio::awaitable<void> Stream::write_file(std::string_view front, int descriptor,
 void Stream::set_timeout(std::chrono::milliseconds limit) {
   state_->limit = limit;
   if (limit.count() <= 0) state_->worker.deadlines().clear(state_->deadline);
+}
+
+void Stream::set_deadline(std::chrono::steady_clock::time_point at) {
+  state_->until = at;
 }
 
 void Stream::set_idle(bool idle) {

@@ -37,6 +37,10 @@ struct TlsFacts {
   std::string server_name;  ///< SNI, escaped by whoever logs it
 };
 
+/// Octets a second: a peer that takes less, or gives less where it owes a line or a message, is not worth its place.
+/// What it is allowed in all is the limit of `set_timeout` and this for every octet.
+inline constexpr std::int64_t slowest_rate = 512;
+
 /// A connection, in the clear or over TLS. Belongs to its worker's thread. Owns the socket; while idle it owns no
 /// buffer. TLS reads and writes through the worker's buffers (tls_session.hpp), so that a flight of records costs one
 /// system call. One coroutine at a time reads or writes.
@@ -58,7 +62,8 @@ class Stream {
   /// True when TLS holds decrypted octets that a read would return without waiting.
   bool pending() const;
   /// Writes all of it, gathering; waits as the peer takes it. A timeout or a lost peer: std::system_error. What lies in
-  /// the worker's buffers is copied should there be something to wait for.
+  /// the worker's buffers is copied should there be something to wait for. All of it must go within the limit of
+  /// `set_timeout` and what `slowest_rate` allows.
   asio::awaitable<void> write(std::string_view octets);
   asio::awaitable<void> write(std::span<const iovec> pieces);
   /// Writes `front`, then `length` octets of a file from `offset`, then `back`; with sendfile in the clear, through
@@ -69,6 +74,9 @@ class Stream {
 
   /// Reads and writes from now on must make progress within `limit` each; set once, it is renewed by every octet moved.
   void set_timeout(std::chrono::milliseconds limit);
+  /// What the session waits for ends at `at` at the latest, however much moves meanwhile (End::timeout); the epoch: by
+  /// `set_timeout` alone. Without that limit there is none.
+  void set_deadline(std::chrono::steady_clock::time_point at);
   /// The session waits for its next command (true) or is at work (false). Idle sessions end at shutdown.
   void set_idle(bool idle);
 

@@ -33,12 +33,17 @@ Stream::State::~State() {
 }
 
 void Stream::State::begin_wait(Wait what) {
-  if (until != std::chrono::steady_clock::time_point{}) {
-    worker.deadlines().set(deadline, until, &State::expired, this);
-  } else if (limit.count() > 0) {
-    worker.deadlines().set(deadline, worker.clock().steady() + limit, &State::expired, this);
+  if (limit.count() > 0) {
+    auto at = worker.clock().steady() + limit;
+    if (until != std::chrono::steady_clock::time_point{}) at = std::min(at, until);
+    worker.deadlines().set(deadline, at, &State::expired, this);
   }
   waiting = what;
+}
+
+Stream::State::Pace::Pace(State& state, std::uint64_t octets) : state_(state), before_(state.until) {
+  state.until = state.worker.clock().steady() + state.limit +
+                std::chrono::seconds{octets / static_cast<std::uint64_t>(slowest_rate)};
 }
 
 std::optional<End> Stream::State::end_wait(const asio::error_code& error) {

@@ -5,6 +5,7 @@
 #include <asio/error_code.hpp>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
@@ -30,6 +31,18 @@ class Stream::State final : public Waiter {
   std::optional<End> end_wait(const asio::error_code& error);
   /// Waits until the peer takes more. Throws std::system_error when it will not.
   asio::awaitable<void> writable();
+  /// The end of a write of so many octets, begun now; what `until` was is put back when this goes.
+  class Pace {
+   public:
+    Pace(State& state, std::uint64_t octets);
+    Pace(const Pace&) = delete;
+    Pace& operator=(const Pace&) = delete;
+    ~Pace() { state_.until = before_; }
+
+   private:
+    State& state_;
+    std::chrono::steady_clock::time_point before_;
+  };
   /// The daemon stops, and this session may be ended here.
   bool must_end() const { return worker.ending() && (idle || worker.ending_now()); }
   void end(bool now) noexcept override;
@@ -55,7 +68,7 @@ class Stream::State final : public Waiter {
   std::unique_ptr<TlsSession> tls;
   Deadline deadline;
   std::chrono::milliseconds limit{0};
-  /// All waits end here, however much moves meanwhile (a handshake); none while it is the epoch.
+  /// All waits end here, however much moves meanwhile; none while it is the epoch.
   std::chrono::steady_clock::time_point until{};
   Wait waiting = Wait::none;
   bool idle = false;

@@ -35,6 +35,9 @@ constexpr auto words = std::to_array<Word>({
 bool is_space(char c) {
   return c == ' ' || c == '\t';
 }
+bool is_ascii(std::string_view text) {
+  return std::ranges::all_of(text, [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+}
 bool is_alnum(char c) {
   return (c >= '0' && c <= '9') || (lower(c) >= 'a' && lower(c) <= 'z');
 }
@@ -71,7 +74,6 @@ std::string_view without_route(std::string_view path) {
 std::expected<common::Address, SyntaxError> parse_path(std::string_view path, const Cursor& in, Cause cause) {
   // Control octets would pass a quoted local part of RFC 5322; RFC 5321 4.1.2 (qtextSMTP) has none.
   for (const char c : path) {
-    if (static_cast<unsigned char>(c) >= 0x80) return wish(in, "", Cause::not_ascii);
     if (static_cast<unsigned char>(c) < ' ' || c == '\x7f') return wish(in, "control character", cause);
   }
   auto address = common::parse_address(without_route(path));
@@ -131,6 +133,11 @@ std::expected<void, SyntaxError> apply(const Parameter& parameter, MailFrom& mai
     if (value != "<>" && !is_xtext(value)) return wish(in, "AUTH", Cause::bad_parameter);
     return {};
   }
+  if (equals_word(keyword, "smtputf8")) {  // RFC 6531 3.1 (6): no value
+    if (!value.empty()) return wish(in, "SMTPUTF8", Cause::bad_parameter);
+    mail.utf8 = true;
+    return {};
+  }
   return wish(in, "", Cause::unknown_parameter);
 }
 
@@ -157,30 +164,54 @@ std::expected<MailFrom, SyntaxError> parse_mail(std::string_view argument) {
   const auto path = take_path(in);
   if (!path) return wish(in, ">");
   MailFrom mail;
-  if (!path->empty()) {
-    auto sender = parse_path(*path, in, Cause::bad_sender);
-    if (!sender) return std::unexpected(std::move(sender.error()));
-    mail.sender = std::move(*sender);
-  }
+  // Whether what is not ASCII may stand there is known behind the parameters.
+  const bool ascii = is_ascii(*path);
+  std::expected<common::Address, SyntaxError> sender;
+  if (!path->empty()) sender = parse_path(*path, in, Cause::bad_sender);
+  if (!sender && ascii) return std::unexpected(std::move(sender.error()));
   if (!in.at_end() && !is_space(in.peek())) return wish(in, "space or end of line");
   while (const auto parameter = take_parameter(in)) {
     if (auto applied = apply(*parameter, mail, in); !applied) return std::unexpected(std::move(applied.error()));
   }
+  if (!ascii && !mail.utf8) return wish(in, "", Cause::not_ascii);
+  if (!sender) return std::unexpected(std::move(sender.error()));
+  if (!path->empty()) mail.sender = std::move(*sender);
   return mail;
 }
 
-std::expected<RcptTo, SyntaxError> parse_rcpt(std::string_view argument) {
+std::expected<RcptTo, SyntaxError> parse_rcpt(std::string_view argument, Charset charset) {
   Cursor in{argument};
   if (!in.take_word("to:")) return wish(in, "TO:");
   in.take_spaces();
   if (!in.take('<')) return wish(in, "<");
   const auto path = take_path(in);
   if (!path) return wish(in, ">");
+  if (charset == Charset::ascii && !is_ascii(*path)) return wish(in, "", Cause::not_ascii);
   auto recipient = parse_path(*path, in, Cause::bad_recipient);
   if (!recipient) return std::unexpected(std::move(recipient.error()));
   if (!in.at_end() && !is_space(in.peek())) return wish(in, "space or end of line");
   if (take_parameter(in)) return wish(in, "", Cause::unknown_parameter);
   return RcptTo{std::move(*recipient)};
+}
+
+std::expected<void, SyntaxError> parse_vrfy(std::string_view argument) {
+  if (argument.empty()) return wish(Cursor{argument}, "address");
+  const auto space = argument.rfind(' ');
+  const bool utf8 = space != std::string_view::npos && equals_word(argument.substr(space + 1), "smtputf8");
+  if (!utf8 && !is_ascii(argument)) return wish(Cursor{argument}, "", Cause::not_ascii);
+  return {};
+}
+
+std::expected<Chunk, SyntaxError> parse_bdat(std::string_view argument) {
+  Cursor in{argument};
+  const std::string_view digits = in.take_until(' ');
+  Chunk chunk;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), chunk.octets);
+  if (error != std::errc{} || end != digits.data() + digits.size()) return wish(in, "chunk size");
+  in.take_spaces();
+  chunk.last = in.take_word("last");
+  if (!in.at_end()) return wish(in, "LAST or end of line");
+  return chunk;
 }
 
 std::expected<AuthStart, SyntaxError> parse_auth(std::string_view argument) {

@@ -56,9 +56,15 @@ struct MailFrom {
   std::optional<common::Address> sender;  ///< nullopt: the null reverse-path <>
   std::optional<std::uint64_t> size;      ///< RFC 1870
   Body body = Body::not_given;            ///< RFC 6152
+  bool utf8 = false;                      ///< SMTPUTF8 (RFC 6531): this message may have addresses that are not ASCII
 };
 struct RcptTo {
   common::Address recipient;  ///< may be a bare local part
+};
+/// One piece of a message (RFC 3030 2).
+struct Chunk {
+  std::uint64_t octets = 0;
+  bool last = false;
 };
 struct AuthStart {
   std::string mechanism;                     ///< in upper case
@@ -68,8 +74,14 @@ struct AuthStart {
 /// RFC 5321 4.1.1.2. `MAIL FROM: <a>` with spaces is taken. Unknown parameters, and those of DSN (RFC 3461), which is
 /// not offered: 555.
 std::expected<MailFrom, SyntaxError> parse_mail(std::string_view argument);
+/// What addresses may be made of: with SMTPUTF8 in MAIL, UTF-8 (RFC 6531 3.3).
+enum class Charset : std::uint8_t { ascii, utf8 };
 /// RFC 5321 4.1.1.3
-std::expected<RcptTo, SyntaxError> parse_rcpt(std::string_view argument);
+std::expected<RcptTo, SyntaxError> parse_rcpt(std::string_view argument, Charset charset);
+/// VRFY (RFC 5321 4.1.1.6; RFC 6531 3.7.4.2): something, and SMTPUTF8 behind it if it is not ASCII.
+std::expected<void, SyntaxError> parse_vrfy(std::string_view argument);
+/// RFC 3030 2: chunk-size [SP "LAST"].
+std::expected<Chunk, SyntaxError> parse_bdat(std::string_view argument);
 /// RFC 4954 4
 std::expected<AuthStart, SyntaxError> parse_auth(std::string_view argument);
 /// RFC 5321 4.1.1.1: a domain name (underscores are let pass) or an address literal.

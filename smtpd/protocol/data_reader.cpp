@@ -13,8 +13,8 @@ namespace {
 constexpr std::size_t opening_limit = 1000;
 
 /// RFC 5322 2.2: name, colon. "From " opens messages that once lay in an mbox file; a header section follows it.
-bool opens_header(std::string_view line) {
-  if (line.starts_with('.')) line.remove_prefix(1);
+bool opens_header(std::string_view line, Framing framing) {
+  if (framing == Framing::dotted && line.starts_with('.')) line.remove_prefix(1);
   line = line.substr(0, line.find_first_of("\r\n"));
   if (line.starts_with("From ") || line.empty()) return true;
   const auto colon = line.find(':');
@@ -39,8 +39,11 @@ struct DataReader::Span {
   void drop(std::size_t octets) { run = at += octets; }
 };
 
-DataReader::DataReader(const DataLimits& limits, MissingFields missing)
-    : limits_(limits), missing_(std::move(missing)), opening_(!missing_.date.empty() || !missing_.message_id.empty()) {}
+DataReader::DataReader(const DataLimits& limits, MissingFields missing, Framing framing)
+    : limits_(limits),
+      missing_(std::move(missing)),
+      framing_(framing),
+      opening_(!missing_.date.empty() || !missing_.message_id.empty()) {}
 
 void DataReader::emit(std::string_view octets, DataSink& sink) {
   if (octets.empty()) return;
@@ -118,7 +121,8 @@ void DataReader::on_lone_newline(std::string_view octets, LineIs line, DataSink&
 void DataReader::on_line_start(Span& span) {
   const char c = span.octet();
   if (c == '.') {
-    if (state_ == State::soft_start) {  // the sender did not see a line start here: the dot is the line's own
+    // Nobody stuffed this dot: behind BDAT nobody does, and here the sender did not see a line start.
+    if (framing_ == Framing::counted || state_ == State::soft_start) {
       flush(span);
       ++dots_;
       emit(".", span.sink);
@@ -272,6 +276,13 @@ std::size_t DataReader::process(std::string_view in, DataSink& sink) {
   return span.at;
 }
 
+void DataReader::begin_without_header(DataSink& sink) {
+  end_header(sink);
+  emit_added("\r\n", sink);
+  in_header_ = false;
+  header_octets_ = stored_;
+}
+
 /// Gathers the first line, which tells whether there is a header section; without one the missing fields make it.
 std::size_t DataReader::feed_opening(std::string_view in, DataSink& sink) {
   const auto end = in.find('\n');
@@ -279,15 +290,30 @@ std::size_t DataReader::feed_opening(std::string_view in, DataSink& sink) {
   gathered_ += in.substr(0, taken);
   if (end >= taken && gathered_.size() < opening_limit) return taken;
   opening_ = false;
-  if (!opens_header(gathered_)) {
-    end_header(sink);
-    emit_added("\r\n", sink);
-    in_header_ = false;
-    header_octets_ = stored_;
-  }
+  if (!opens_header(gathered_, framing_)) begin_without_header(sink);
   process(gathered_, sink);
   std::string{}.swap(gathered_);
   return taken;
+}
+
+void DataReader::finish(DataSink& sink) {
+  if (opening_) {
+    opening_ = false;
+    if (!opens_header(gathered_, framing_)) begin_without_header(sink);
+    process(gathered_, sink);
+    std::string{}.swap(gathered_);
+  }
+  if (state_ == State::cr || state_ == State::start_cr) {
+    on_lone_newline("\r", state_ == State::start_cr ? LineIs::empty : LineIs::text, sink);
+  }
+  if (state_ == State::text) {
+    added_ += 2;
+    put_newline(LineIs::text, sink);
+  }
+  state_ = State::complete;
+  if (!in_header_) return;
+  end_header(sink);
+  header_octets_ = stored_;
 }
 
 std::size_t DataReader::feed(std::string_view in, DataSink& sink) {

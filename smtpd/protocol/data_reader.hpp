@@ -20,6 +20,12 @@ class DataSink {
   ~DataSink() = default;
 };
 
+/// How the end of a message is told.
+enum class Framing : std::uint8_t {
+  dotted,   ///< DATA: CRLF.CRLF ends it, lines that begin with a dot come stuffed
+  counted,  ///< BDAT (RFC 3030): the sender counts octets; dots are stuffed here, once
+};
+
 /// What to do with a CR or LF that is not part of a CRLF.
 enum class BareNewline : std::uint8_t { reject, normalize };
 
@@ -44,16 +50,18 @@ struct DataFacts {
   bool stuffed = false;  ///< at least one line carries a stuffed dot
 };
 
-/// The octets of one message behind DATA (RFC 5321 4.5.2), in any cuts. End of data is CRLF.CRLF and nothing else: a
-/// lone LF or CR beside a dot ends nothing (smuggling). Lets the message through in its stored form, which is the
-/// wire's: dot-stuffed, without the closing dot line. Normal mail passes in blocks of 64 octets; only what may matter
-/// is looked at by itself.
+/// The octets of one message behind DATA (RFC 5321 4.5.2) or of its BDAT chunks (RFC 3030), in any cuts. Behind DATA
+/// the end is CRLF.CRLF and nothing else: a lone LF or CR beside a dot ends nothing (smuggling). Lets the message
+/// through in its stored form, which is DATA's: dot-stuffed, without the closing dot line. Normal mail passes in blocks
+/// of 64 octets; only what may matter is looked at by itself.
 class DataReader {
  public:
-  explicit DataReader(const DataLimits& limits, MissingFields missing = {});
+  explicit DataReader(const DataLimits& limits, MissingFields missing = {}, Framing framing = Framing::dotted);
   /// Takes octets from the front of `in` up to the end of data, and says how many. What is let through goes to `sink`
-  /// before it returns.
+  /// before it returns. Counted octets are all taken.
   std::size_t feed(std::string_view in, DataSink& sink);
+  /// The last counted octet was fed. A message that does not end in CRLF gets one: its stored form is made of lines.
+  void finish(DataSink& sink);
   /// The end of data was seen; what follows is commands.
   bool complete() const { return state_ == State::complete; }
   /// Why the message cannot be accepted, once it is certain. Nothing is let through from then on; the end is still
@@ -89,6 +97,7 @@ class DataReader {
   void put_newline(LineIs line, DataSink& sink);
   void end_line();
   void end_header(DataSink& sink);
+  void begin_without_header(DataSink& sink);
   void collect(std::string_view octets);
   void emit(std::string_view octets, DataSink& sink);
   void emit_added(std::string_view octets, DataSink& sink);
@@ -96,6 +105,7 @@ class DataReader {
 
   DataLimits limits_;
   MissingFields missing_;
+  Framing framing_;
   State state_ = State::line_start;
   bool in_header_ = true;
   bool opening_ = false;  ///< the first line decides whether there is a header section; it is still being gathered

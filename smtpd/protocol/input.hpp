@@ -17,6 +17,9 @@ class Input {
   void give(std::string_view octets) { fresh_ = octets; }
   bool empty() const { return fresh_.empty() && kept_at_ == kept_.size(); }
 
+  /// A line has begun and is not whole. While nothing else is here.
+  bool in_line() const { return !lines_.empty(); }
+
   /// The next line; nullopt: not all of it is here. Its text holds until the next call of anything here.
   std::optional<Line> next_line() {
     std::string_view in = octets();

@@ -11,7 +11,7 @@ constexpr bool fine = false;
 
 // RFC 5321 4.2, RFC 3463; the codes are fixed, the texts are ours.
 constexpr auto table = std::to_array<ReplyText>({
-    {Cause::greeting, 220, "", "{} ESMTP", fine},
+    {Cause::greeting, 220, "", "{}", fine},
     {Cause::helo, 250, "", "{}", fine},
     {Cause::ehlo, 250, "", "{}", fine},
     {Cause::ok, 250, "2.0.0", "ok", fine},
@@ -21,6 +21,7 @@ constexpr auto table = std::to_array<ReplyText>({
     {Cause::recipient_ok, 250, "2.1.5", "recipient ok", fine},
     {Cause::go_ahead, 354, "", "end with <CRLF>.<CRLF>", fine},
     {Cause::stored, 250, "2.0.0", "{} stored", fine},
+    {Cause::chunk_taken, 250, "2.0.0", "{} octets received", fine},
     {Cause::bye, 221, "2.0.0", "bye", fine},
     {Cause::tls_ready, 220, "2.0.0", "ready for TLS", fine},
     {Cause::challenge, 334, "", "{}", fine},
@@ -37,17 +38,19 @@ constexpr auto table = std::to_array<ReplyText>({
     {Cause::bad_sender, 501, "5.1.7", "bad sender address: {}", broken},
     {Cause::bad_recipient, 501, "5.1.3", "bad recipient address: {}", broken},
     // RFC 6531 3.5 gives the code
-    {Cause::not_ascii, 553, "5.6.7", "an address that is not ASCII needs SMTPUTF8, which is not offered", broken},
+    {Cause::not_ascii, 553, "5.6.7", "an address that is not ASCII needs SMTPUTF8", broken},
     {Cause::bad_parameter, 501, "5.5.4", "bad value of parameter {}", broken},
     {Cause::unknown_parameter, 555, "5.5.4", "parameter not recognized or not implemented", broken},
+    {Cause::chunk_unclear, 501, "5.5.4", "no telling how many octets follow, closing", broken},
 
     {Cause::not_implemented, 502, "5.5.1", "command not implemented", broken},
-    {Cause::need_helo, 503, "5.5.1", "send HELO or EHLO first", broken},
+    {Cause::need_helo, 503, "5.5.1", "send HELO or EHLO (LMTP: LHLO) first", broken},
     {Cause::need_ehlo, 503, "5.5.1", "send EHLO first", broken},
     {Cause::nested_mail, 503, "5.5.1", "there is a sender already", broken},
     {Cause::need_mail, 503, "5.5.1", "need MAIL first", broken},
     {Cause::need_recipient, 503, "5.5.1", "need RCPT first", broken},
     {Cause::in_transaction, 503, "5.5.1", "not during a mail transaction", broken},
+    {Cause::in_chunks, 503, "5.5.1", "not between the chunks of a message", broken},
     {Cause::already_secure, 503, "5.5.1", "TLS is on already", broken},
     {Cause::already_authenticated, 503, "5.5.1", "authenticated already", broken},
     {Cause::tls_required, 530, "5.7.0", "must issue STARTTLS first", broken},

@@ -20,6 +20,7 @@ enum class Cause : std::uint8_t {
   recipient_ok,
   go_ahead,
   stored,
+  chunk_taken,
   bye,
   tls_ready,
   challenge,
@@ -37,6 +38,7 @@ enum class Cause : std::uint8_t {
   not_ascii,
   bad_parameter,
   unknown_parameter,
+  chunk_unclear,
   // order
   not_implemented,
   need_helo,
@@ -45,6 +47,7 @@ enum class Cause : std::uint8_t {
   need_mail,
   need_recipient,
   in_transaction,
+  in_chunks,
   already_secure,
   already_authenticated,
   tls_required,

@@ -6,6 +6,17 @@
 
 namespace smtpd {
 
+namespace {
+
+/// RFC 3848; RFC 6531 4.3
+std::string_view protocol_name(const Trace& trace) {
+  if (trace.protocol == Trace::Protocol::lmtp) return trace.utf8 ? "UTF8LMTP" : "LMTP";
+  if (trace.protocol == Trace::Protocol::esmtp) return trace.utf8 ? "UTF8SMTP" : "ESMTP";
+  return "SMTP";
+}
+
+}  // namespace
+
 std::string format_date(std::chrono::sys_seconds time) {
   static constexpr std::array<const char*, 7> days = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
   static constexpr std::array<const char*, 12> months = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
@@ -33,10 +44,12 @@ std::string format_received(const Trace& trace) {
   }
   put("\r\n\tby ");
   put(trace.hostname);
-  // RFC 3848
-  put(trace.extended ? " with ESMTP" : " with SMTP");
-  if (trace.extended && !trace.tls_protocol.empty()) put("S");
-  if (trace.extended && trace.authenticated) put("A");
+  put(" with ");
+  put(protocol_name(trace));
+  if (trace.protocol != Trace::Protocol::smtp) {
+    if (!trace.tls_protocol.empty()) put("S");
+    if (trace.authenticated) put("A");
+  }
   put(" id ");
   put(trace.id);
   if (!trace.tls_protocol.empty())

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -14,7 +15,8 @@ struct Trace {
   std::string_view id;
   std::string_view recipient;  ///< empty: not told (there are several, and they need not know of each other)
   std::string_view tls_protocol, tls_cipher;  ///< empty in the clear
-  bool extended = false;
+  enum class Protocol : std::uint8_t { smtp, esmtp, lmtp } protocol = Protocol::smtp;
+  bool utf8 = false;  ///< SMTPUTF8
   bool authenticated = false;
   std::chrono::sys_seconds time;
 };

@@ -13,6 +13,10 @@ namespace {
 constexpr std::size_t owner_limit = 60'000;
 /// From here on a set tells whether a mailbox is there already.
 constexpr std::size_t many_owners = 32;
+/// Where the configuration has no limit: sums stay far from overflowing.
+constexpr std::uint64_t no_message_is_longer = std::uint64_t{1} << 62U;
+/// A refused chunk up to here is waited for to its end, and one up to twice the limit of messages.
+constexpr std::uint64_t skipped_chunk_limit = std::uint64_t{64} << 20U;
 
 Cause cause_of(routing::Outcome outcome) {
   switch (outcome) {
@@ -54,7 +58,7 @@ void add_owner(Transaction& transaction, routing::Target& target) {
 /// Which command may come when: Cause::ok, or why not.
 struct Conversation::Order {
   Verb verb;
-  Cause connected, greeted, mail, rcpt;
+  Cause connected, greeted, mail, rcpt, chunks;
   bool before_tls;   ///< where TLS is required (RFC 3207 4)
   bool before_auth;  ///< where authentication is required (RFC 4954 4, RFC 6409 4.3)
 
@@ -67,9 +71,11 @@ struct Conversation::Order {
       case State::mail:
         return mail;
       case State::rcpt:
+        return rcpt;
+      case State::chunks:
         break;
     }
-    return rcpt;
+    return chunks;
   }
 };
 
@@ -78,23 +84,23 @@ const Conversation::Order& Conversation::order_of(Verb verb) {
   constexpr bool yes = true, no = false;
   // clang-format off
   static constexpr auto table = std::to_array<Order>({
-    //               connected   greeted    mail            rcpt            before TLS, AUTH
-    {Verb::helo,     ok,         ok,        ok,             ok,             yes, yes},
-    {Verb::ehlo,     ok,         ok,        ok,             ok,             yes, yes},
-    {Verb::mail,     need_helo,  ok,        nested_mail,    nested_mail,    no,  no},
-    {Verb::rcpt,     need_helo,  need_mail, ok,             ok,             no,  no},
-    {Verb::data,     need_helo,  need_mail, need_recipient, ok,             no,  no},
-    {Verb::rset,     ok,         ok,        ok,             ok,             yes, yes},
-    {Verb::noop,     ok,         ok,        ok,             ok,             yes, yes},
-    {Verb::quit,     ok,         ok,        ok,             ok,             yes, yes},
-    {Verb::vrfy,     ok,         ok,        ok,             ok,             no,  yes},
-    {Verb::expn,     ok,         ok,        ok,             ok,             no,  yes},
-    {Verb::help,     ok,         ok,        ok,             ok,             no,  yes},
-    {Verb::starttls, need_ehlo,  ok,        in_transaction, in_transaction, yes, yes},
-    {Verb::auth,     need_ehlo,  ok,        in_transaction, in_transaction, no,  yes},
-    {Verb::lhlo,     ok,         ok,        ok,             ok,             yes, yes},
-    {Verb::bdat,     ok,         ok,        ok,             ok,             yes, yes},
-    {Verb::unknown,  ok,         ok,        ok,             ok,             yes, yes},
+    //               connected   greeted    mail            rcpt            chunks          before TLS, AUTH
+    {Verb::helo,     ok,         ok,        ok,             ok,             ok,             yes, yes},
+    {Verb::ehlo,     ok,         ok,        ok,             ok,             ok,             yes, yes},
+    {Verb::mail,     need_helo,  ok,        nested_mail,    nested_mail,    nested_mail,    no,  no},
+    {Verb::rcpt,     need_helo,  need_mail, ok,             ok,             in_chunks,      no,  no},
+    {Verb::data,     need_helo,  need_mail, need_recipient, ok,             in_chunks,      no,  no},
+    {Verb::bdat,     need_helo,  need_mail, need_recipient, ok,             ok,             no,  no},
+    {Verb::rset,     ok,         ok,        ok,             ok,             ok,             yes, yes},
+    {Verb::noop,     ok,         ok,        ok,             ok,             ok,             yes, yes},
+    {Verb::quit,     ok,         ok,        ok,             ok,             ok,             yes, yes},
+    {Verb::vrfy,     ok,         ok,        ok,             ok,             ok,             no,  yes},
+    {Verb::expn,     ok,         ok,        ok,             ok,             ok,             no,  yes},
+    {Verb::help,     ok,         ok,        ok,             ok,             ok,             no,  yes},
+    {Verb::starttls, need_ehlo,  ok,        in_transaction, in_transaction, in_transaction, yes, yes},
+    {Verb::auth,     need_ehlo,  ok,        in_transaction, in_transaction, in_transaction, no,  yes},
+    {Verb::lhlo,     ok,         ok,        ok,             ok,             ok,             yes, yes},
+    {Verb::unknown,  ok,         ok,        ok,             ok,             ok,             yes, yes},
   });
   // clang-format on
   return *std::ranges::find(table, verb, &Order::verb);
@@ -104,7 +110,7 @@ Conversation::Conversation(const Terms& terms, bool secure, std::function<common
     : terms_(terms), channel_(std::move(channel)), secure_(secure) {}
 
 Reply Conversation::greeting() const {
-  return {Cause::greeting, terms_.hostname};
+  return {Cause::greeting, terms_.hostname + (terms_.lmtp ? " LMTP" : " ESMTP")};
 }
 
 Step Conversation::reply(Cause cause, std::string detail) {
@@ -137,9 +143,16 @@ Step Conversation::on_line(const Line& line) {
 
 Step Conversation::on_command(const CommandLine& command) {
   const Order& order = order_of(command.verb);
-  if (terms_.tls_required && !secure_ && !order.before_tls) return reply(Cause::tls_required);
-  if (!terms_.anonymous && !identity_ && !order.before_auth) return reply(Cause::auth_required);
-  if (const Cause cause = order.at(state_); cause != Cause::ok) return reply(cause);
+  // RFC 2033 4.1: LHLO takes the place of HELO and EHLO.
+  const bool others =
+      terms_.lmtp ? command.verb == Verb::helo || command.verb == Verb::ehlo : command.verb == Verb::lhlo;
+  if (others) return reply(Cause::unsupported_command);
+  Cause refused = order.at(state_);
+  if (!terms_.anonymous && !identity_ && !order.before_auth) refused = Cause::auth_required;
+  if (terms_.tls_required && !secure_ && !order.before_tls) refused = Cause::tls_required;
+  // Its octets follow, whatever the answer is.
+  if (command.verb == Verb::bdat) return on_bdat(command.argument, refused);
+  if (refused != Cause::ok) return reply(refused);
 
   const auto without_argument = [&](auto&& act) -> Step {
     if (!command.argument.empty()) return reply(Cause::syntax, "end of line");
@@ -149,6 +162,7 @@ Step Conversation::on_command(const CommandLine& command) {
     case Verb::helo:
       return on_hello(false, command.argument);
     case Verb::ehlo:
+    case Verb::lhlo:
       return on_hello(true, command.argument);
     case Verb::mail:
       return on_mail(command.argument);
@@ -159,6 +173,7 @@ Step Conversation::on_command(const CommandLine& command) {
     case Verb::rset:
       return without_argument([&] {
         end_transaction();
+        failed_chunk_.reset();
         return reply(Cause::ok);
       });
     case Verb::noop:
@@ -166,19 +181,18 @@ Step Conversation::on_command(const CommandLine& command) {
     case Verb::quit:
       return without_argument([&] { return close(Cause::bye); });
     case Verb::vrfy:
-      return command.argument.empty() ? reply(Cause::syntax, "address") : reply(Cause::cannot_verify);
+      return on_vrfy(command.argument);
     case Verb::expn:
       return reply(Cause::not_implemented);
     case Verb::help:
       return reply(Cause::help,
-                   "see RFC 5321; commands: HELO EHLO MAIL RCPT DATA RSET NOOP QUIT VRFY HELP STARTTLS AUTH");
+                   std::string{terms_.lmtp ? "see RFC 2033; commands: LHLO" : "see RFC 5321; commands: HELO EHLO"} +
+                       " MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY HELP STARTTLS AUTH");
     case Verb::starttls:
       return on_starttls(command.argument);
     case Verb::auth:
       return on_auth(command.argument);
-    case Verb::lhlo:
     case Verb::bdat:
-      return reply(Cause::unsupported_command);
     case Verb::unknown:
       break;
   }
@@ -190,6 +204,7 @@ Step Conversation::on_hello(bool extended, std::string_view name) {
   const bool proper = is_helo_name(name);
   if (!proper && terms_.check_helo) return reply(Cause::bad_helo);
   end_transaction();  // RFC 5321 4.1.4
+  failed_chunk_.reset();
   helo_ = proper ? std::string{name} : std::string{};
   extended_ = extended;
   state_ = State::greeted;
@@ -201,7 +216,7 @@ std::string Conversation::ehlo_text() const {
   std::string text = terms_.hostname;
   text += "\nPIPELINING\nSIZE";
   if (terms_.message_octets != 0) text += ' ' + std::to_string(terms_.message_octets);
-  text += "\n8BITMIME";
+  text += "\n8BITMIME\nCHUNKING\nSMTPUTF8";
   if (terms_.has_certificate && !secure_) text += "\nSTARTTLS";
   if (secure_ || !terms_.tls_required) {
     std::string mechanisms;
@@ -211,6 +226,11 @@ std::string Conversation::ehlo_text() const {
     }
     if (!mechanisms.empty()) text += "\nAUTH" + mechanisms;
   }
+  // RFC 9422 4
+  std::string limits;
+  if (terms_.messages_per_session != 0) limits += " MAILMAX=" + std::to_string(terms_.messages_per_session);
+  if (terms_.recipients != 0) limits += " RCPTMAX=" + std::to_string(terms_.recipients);
+  if (!limits.empty()) text += "\nLIMITS" + limits;
   text += "\nENHANCEDSTATUSCODES";
   return text;
 }
@@ -233,12 +253,19 @@ Step Conversation::on_mail(std::string_view argument) {
     transaction.envelope.reverse_path = common::format_address(*mail->sender);
   }
   transaction.envelope.server = terms_.server;
+  transaction.envelope.utf8 = mail->utf8;
   transaction.envelope.eight_bit = mail->body == Body::eight_bit_mime;
   if (identity_) transaction.envelope.authenticated = identity_->address;
   transaction_ = std::move(transaction);
+  failed_chunk_.reset();
   // The null reverse-path is nobody's address: notifications come with it, those of mail programs too (RFC 8098 3).
   if (identity_ && mail->sender) return CheckSender{std::move(*mail->sender), identity_->mailbox};
   return on_sender(true);
+}
+
+Step Conversation::on_vrfy(std::string_view argument) {
+  auto fine = parse_vrfy(argument);
+  return fine ? reply(Cause::cannot_verify) : syntax_error(std::move(fine.error()));
 }
 
 Step Conversation::on_sender(std::expected<bool, Cause> own) {
@@ -251,7 +278,7 @@ Step Conversation::on_sender(std::expected<bool, Cause> own) {
 }
 
 Step Conversation::on_rcpt(std::string_view argument) {
-  auto rcpt = parse_rcpt(argument);
+  auto rcpt = parse_rcpt(argument, transaction_->envelope.utf8 ? Charset::utf8 : Charset::ascii);
   if (!rcpt) return syntax_error(std::move(rcpt.error()));
   if (terms_.recipients != 0 && transaction_->recipients >= terms_.recipients) return reply(Cause::too_many_recipients);
   if (rcpt->recipient.domain.empty()) {
@@ -273,16 +300,72 @@ Step Conversation::on_recipient(const CheckRecipient& asked, std::expected<routi
 }
 
 Step Conversation::on_message(const MessageEnd& end) {
+  const auto answers = message_answers();
   end_transaction();
-  if (end.refused) {
-    std::string detail;
-    if (*end.refused == Cause::message_too_big) detail = std::to_string(terms_.message_octets);
-    return reply(*end.refused, std::move(detail));
-  }
+  if (end.refused) return Send{message_reply(*end.refused), answers};
   ++messages_;
   octets_ += end.octets;
   // RFC 5321 4.2.5: with this the message is ours. It is on stable storage.
-  return Send{{Cause::stored, end.id}};
+  return Send{{Cause::stored, end.id}, answers};
+}
+
+Step Conversation::on_no_draft(Cause cause) {
+  end_transaction();
+  return Send{message_reply(cause)};
+}
+
+std::uint64_t Conversation::message_answers() const {
+  return terms_.lmtp ? transaction_->recipients : 1;
+}
+
+Reply Conversation::message_reply(Cause cause) const {
+  return {cause, cause == Cause::message_too_big ? std::to_string(message_limit()) : std::string{}};
+}
+
+std::uint64_t Conversation::message_limit() const {
+  return terms_.message_octets != 0 ? terms_.message_octets : no_message_is_longer;
+}
+
+/// RFC 3030 2. Whatever is wrong with the command, exactly its octets are taken: behind them the next one begins.
+Step Conversation::on_bdat(std::string_view argument, Cause refused) {
+  const auto chunk = parse_bdat(argument);
+  if (!chunk) {
+    // A number that cannot be read announces octets all the same: taken for commands, they would be the message's
+    // author's.
+    if (!argument.empty() && argument.front() >= '0' && argument.front() <= '9') return close(Cause::chunk_unclear);
+    return syntax_error(chunk.error());
+  }
+  if (refused == Cause::ok) {
+    if (chunk->octets <= message_limit() - transaction_->chunk_octets) {
+      transaction_->chunk_octets += chunk->octets;
+      return ReadChunk{*chunk};
+    }
+    refused = Cause::message_too_big;
+  }
+  // So much would be waited for without end.
+  if (chunk->octets > skipped_chunk_limit && chunk->octets / 2 > terms_.message_octets)
+    return Close{message_reply(refused)};
+  return fail_chunk(*chunk, refused);
+}
+
+Step Conversation::fail_chunk(const Chunk& chunk, Cause cause) {
+  if (failed_chunk_) return SkipChunk{chunk.octets, {message_reply(*failed_chunk_)}};
+  const auto answers = cause == Cause::message_too_big && chunk.last ? message_answers() : 1;
+  end_transaction();  // or what comes later would pass for the whole message
+  failed_chunk_ = cause;
+  Step step = reply(cause, message_reply(cause).detail);
+  if (auto* send = std::get_if<Send>(&step)) return SkipChunk{chunk.octets, {std::move(send->reply), answers}};
+  return step;
+}
+
+Step Conversation::on_chunk(const Chunk& chunk, std::optional<Cause> refused) {
+  if (refused) {
+    end_transaction();
+    failed_chunk_ = *refused;
+    return Send{message_reply(*refused)};
+  }
+  state_ = State::chunks;
+  return Send{{Cause::chunk_taken, std::to_string(chunk.octets)}};
 }
 
 Step Conversation::on_starttls(std::string_view argument) {
@@ -295,6 +378,7 @@ Step Conversation::on_starttls(std::string_view argument) {
 void Conversation::on_tls() {
   secure_ = true;
   extended_ = false;
+  failed_chunk_.reset();
   state_ = State::connected;
   helo_.clear();
   identity_.reset();

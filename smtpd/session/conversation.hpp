@@ -29,6 +29,7 @@ namespace smtpd {
 // What the session does next. A question is answered by the function named beside it; nothing else is told meanwhile.
 struct Send {
   Reply reply;
+  std::uint64_t copies = 1;  ///< LMTP answers a message once for each recipient (RFC 2033 4.2)
 };
 /// May this sender be used by who has authenticated? on_sender()
 struct CheckSender {
@@ -42,6 +43,16 @@ struct CheckRecipient {
 /// Open a draft, send the go-ahead, read the message, store it. on_message()
 struct ReadMessage {
   Reply go_ahead;
+};
+/// Take the next octets, so many, as a piece of the message (the first opens a draft); store the message behind the
+/// last one. on_chunk(), behind the last on_message()
+struct ReadChunk {
+  Chunk chunk;
+};
+/// Throw away the next octets, so many; then the reply.
+struct SkipChunk {
+  std::uint64_t octets = 0;
+  Send answer;
 };
 /// Send the reply, throw away what was pipelined behind the command, shake hands. on_tls()
 struct StartTls {
@@ -59,7 +70,8 @@ struct FindKeys {
 struct Close {
   Reply farewell;
 };
-using Step = std::variant<Send, CheckSender, CheckRecipient, ReadMessage, StartTls, CheckPassword, FindKeys, Close>;
+using Step = std::variant<Send, CheckSender, CheckRecipient, ReadMessage, ReadChunk, SkipChunk, StartTls, CheckPassword,
+                          FindKeys, Close>;
 
 /// Who may act in a mailbox's name.
 struct Identity {
@@ -85,6 +97,7 @@ struct Transaction {
   std::uint64_t recipients = 0;                 ///< RCPT commands taken
   std::string recipient;                        ///< the first of them, as the peer wrote it but canonical in form
   std::unordered_set<std::uint32_t> mailboxes;  ///< of envelope.owners, once there are many
+  std::uint64_t chunk_octets = 0;               ///< of the chunks so far
 };
 
 /// How a message ended.
@@ -104,6 +117,10 @@ class Conversation {
   Step on_sender(std::expected<bool, Cause> own);
   Step on_recipient(const CheckRecipient& asked, std::expected<routing::Resolution, Cause> found);
   Step on_message(const MessageEnd& end);
+  /// There is no draft for it: no go-ahead was sent.
+  Step on_no_draft(Cause cause);
+  /// A chunk is in. With `refused` the message failed there.
+  Step on_chunk(const Chunk& chunk, std::optional<Cause> refused);
   /// TLS is on: what was said in the clear is forgotten (RFC 3207 4.2).
   void on_tls();
   Step on_log_in(LogIn result);
@@ -113,6 +130,8 @@ class Conversation {
   /// Between MAIL and the end of data. The session takes the envelope out when it stores the message.
   std::optional<Transaction>& transaction() { return transaction_; }
   bool in_transaction() const { return transaction_.has_value(); }
+  /// Between the first chunk of a message and its last.
+  bool in_chunks() const { return state_ == State::chunks; }
   const std::optional<Identity>& identity() const { return identity_; }
   bool secure() const { return secure_; }
   bool extended() const { return extended_; }
@@ -122,7 +141,7 @@ class Conversation {
   AuthNote take_auth_note() { return std::exchange(auth_note_, {}); }
 
  private:
-  enum class State : std::uint8_t { connected, greeted, mail, rcpt };
+  enum class State : std::uint8_t { connected, greeted, mail, rcpt, chunks };
   struct Order;
   struct Exchange {
     std::unique_ptr<common::auth::Sasl> sasl;
@@ -138,7 +157,13 @@ class Conversation {
   Step on_command(const CommandLine& command);
   Step on_hello(bool extended, std::string_view name);
   Step on_mail(std::string_view argument);
+  Step on_vrfy(std::string_view argument);
   Step on_rcpt(std::string_view argument);
+  Step on_bdat(std::string_view argument, Cause refused);
+  Step fail_chunk(const Chunk& chunk, Cause cause);
+  Reply message_reply(Cause cause) const;
+  std::uint64_t message_answers() const;
+  std::uint64_t message_limit() const;
   Step on_starttls(std::string_view argument);
   Step on_auth(std::string_view argument);
   Step on_response(const Line& line);
@@ -161,6 +186,8 @@ class Conversation {
   std::string helo_;
   std::optional<Identity> identity_;
   std::optional<Transaction> transaction_;
+  /// What the chunks behind one that failed are told: they may be on their way already (RFC 3030 2).
+  std::optional<Cause> failed_chunk_;
   std::unique_ptr<Exchange> exchange_;
   AuthNote auth_note_;
 };

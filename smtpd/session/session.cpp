@@ -35,16 +35,20 @@ asio::awaitable<void> Session::run(bool tls_at_once) {
   }
   queue(conversation_.greeting());
   for (;;) {
+    bool line_taken = false;
     while (open_) {
       const auto line = input_.next_line();
       if (!line) break;
+      line_taken = true;
       Step step = conversation_.on_line(*line);
+      if (chunks_ && !conversation_.in_chunks() && !std::holds_alternative<ReadChunk>(step)) chunks_.reset();
       if (!perform(step)) co_await perform_waiting(step);
     }
     co_await flush();
     if (!open_) break;
 
     input_.release();
+    limit_line(line_taken);
     stream_.set_idle(!conversation_.in_transaction());
     const auto octets = co_await stream_.read();
     stream_.set_idle(false);
@@ -57,10 +61,28 @@ asio::awaitable<void> Session::run(bool tls_at_once) {
   stream_.close();
 }
 
+asio::awaitable<bool> Session::read_more() {
+  const auto octets = co_await stream_.read();
+  if (!octets) {
+    end(octets.error());
+    co_return false;
+  }
+  input_.give(*octets);
+  co_return true;
+}
+
+/// A line must be whole within the time that silence may last: octet by octet it could take for ever.
+void Session::limit_line(bool line_taken) {
+  const bool begun = input_.in_line();
+  if (begun && (line_taken || !line_begun_)) stream_.set_deadline(worker_.clock().steady() + server_->idle_timeout);
+  if (!begun && line_begun_) stream_.set_deadline({});
+  line_begun_ = begun;
+}
+
 bool Session::perform(Step& step) {
   for (;;) {
     if (const auto* send = std::get_if<Send>(&step)) {
-      queue(send->reply);
+      for (std::uint64_t i = 0; i < send->copies; ++i) queue(send->reply);
       return true;
     }
     if (const auto* close = std::get_if<Close>(&step)) {
@@ -85,6 +107,11 @@ asio::awaitable<void> Session::perform_waiting(Step& step) {
   Step next;
   if (auto* message = std::get_if<ReadMessage>(&step)) {
     next = co_await read_message(std::move(message->go_ahead));
+  } else if (const auto* chunk = std::get_if<ReadChunk>(&step)) {
+    next = co_await read_chunk(chunk->chunk);
+  } else if (const auto* skip = std::get_if<SkipChunk>(&step)) {
+    co_await skip_chunk(skip->octets);
+    next = skip->answer;
   } else if (const auto* password = std::get_if<CheckPassword>(&step)) {
     next = co_await check_password(*password);
   } else if (const auto* start = std::get_if<StartTls>(&step)) {

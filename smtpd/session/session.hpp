@@ -16,6 +16,7 @@
 #include "smtpd/protocol/data_reader.hpp"
 #include "smtpd/protocol/input.hpp"
 #include "smtpd/session/conversation.hpp"
+#include "smtpd/session/incoming_message.hpp"
 #include "smtpd/session/terms.hpp"
 
 namespace smtpd {
@@ -51,7 +52,13 @@ class Session {
   asio::awaitable<void> perform_waiting(Step& step);
   asio::awaitable<Step> read_message(Reply go_ahead);
   asio::awaitable<MessageEnd> receive(mailstore::Draft draft);
+  asio::awaitable<Step> read_chunk(Chunk chunk);
+  asio::awaitable<void> skip_chunk(std::uint64_t octets);
+  /// Fills the empty input; false: there is nothing more, and the session has ended.
+  asio::awaitable<bool> read_more();
   asio::awaitable<MessageEnd> store(mailstore::Draft draft, mailstore::BodyFacts facts);
+  DataLimits data_limits() const;
+  MissingFields missing_fields(mailstore::MessageId id) const;
   asio::awaitable<Step> check_password(const CheckPassword& question);
   asio::awaitable<bool> secure();
   asio::awaitable<void> flush();
@@ -62,9 +69,12 @@ class Session {
   struct Found;
   Found find_account(const std::string& name);
 
+  /// Before a wait for a command.
+  void limit_line(bool line_taken);
   void queue(const Reply& reply);
   void end(common::net::End end);
   std::string received_line(mailstore::MessageId id);
+  std::optional<MessageEnd> refusal_of(const IncomingMessage& incoming);
   MessageEnd refuse(Cause cause, std::string_view id, std::string_view detail);
   MessageEnd refuse(const mailstore::Error& error, std::string_view id);
   void log_refused_recipient(const CheckRecipient& question, const Step& answer);
@@ -85,7 +95,9 @@ class Session {
   Input input_;
   std::string replies_;  ///< gathered until there is nothing more to do without the peer (RFC 2920 3.2)
   std::unique_ptr<common::net::TlsFacts> tls_;
+  std::unique_ptr<IncomingMessage> chunks_;  ///< a message of which some chunks are in
   bool open_ = true;
+  bool line_begun_ = false;  ///< its deadline is set
 };
 
 }  // namespace smtpd

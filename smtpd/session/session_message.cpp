@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <cstdint>
 #include <optional>
 #include <utility>
 
@@ -24,66 +26,57 @@ std::string name_owners(const mailstore::Envelope& envelope) {
   return names;
 }
 
-class DraftSink final : public DataSink {
- public:
-  explicit DraftSink(mailstore::Draft& draft) : draft_(draft) {}
-  void append(std::string_view octets) override {
-    if (!broken_) draft_.append(octets);
+/// The time that a message may take: what silence may last, and more for every octet that came.
+struct Allowance {
+  std::chrono::steady_clock::time_point base;
+  std::chrono::steady_clock::time_point until(std::uint64_t octets) const {
+    return base + std::chrono::seconds{octets / static_cast<std::uint64_t>(common::net::slowest_rate)};
   }
-  /// Nothing is kept from now on.
-  void stop() { broken_ = true; }
-
- private:
-  mailstore::Draft& draft_;
-  bool broken_ = false;
 };
 
 }  // namespace
 
 asio::awaitable<Step> Session::read_message(Reply go_ahead) {
   auto draft = co_await services_.store.begin();
-  MessageEnd end;
-  if (!draft) {
-    end = refuse(draft.error(), {});
-  } else {
-    queue(go_ahead);
-    co_await flush();
-    end = co_await receive(std::move(*draft));
-  }
+  if (!draft) co_return conversation_.on_no_draft(*refuse(draft.error(), {}).refused);
+  queue(go_ahead);
+  co_await flush();
+  const MessageEnd end = co_await receive(std::move(*draft));
   if (!open_) co_return Step{};
   co_return conversation_.on_message(end);
 }
 
-/// Reads to the end of data and stores the message. A peer that is gone before: `open_` is false, nothing is stored.
-asio::awaitable<MessageEnd> Session::receive(mailstore::Draft draft) {
+DataLimits Session::data_limits() const {
   const Terms& terms = server_->terms;
   DataLimits limits;
   limits.octets = terms.message_octets;
   limits.hops = terms.hops;
   limits.bare_newline = terms.bare_newline;
-  MissingFields missing;
-  if (terms.submission) {
-    missing.date = format_date_field(std::chrono::floor<std::chrono::seconds>(worker_.clock().wall()));
-    missing.message_id = format_message_id_field(mailstore::format_id(draft.id()), terms.hostname);
-  }
-  DataReader reader{limits, std::move(missing)};
-  DraftSink sink{draft};
-  const std::string received = received_line(draft.id());
-  draft.append(received);
+  return limits;
+}
 
-  std::optional<mailstore::Error> trouble;
+MissingFields Session::missing_fields(mailstore::MessageId id) const {
+  if (!server_->terms.submission) return {};
+  return {format_date_field(std::chrono::floor<std::chrono::seconds>(worker_.clock().wall())),
+          format_message_id_field(mailstore::format_id(id), server_->terms.hostname)};
+}
+
+/// Reads to the end of data and stores the message. A peer that is gone before: `open_` is false, nothing is stored.
+asio::awaitable<MessageEnd> Session::receive(mailstore::Draft draft) {
+  const auto id = draft.id();
+  IncomingMessage incoming{std::move(draft), received_line(id), data_limits(), missing_fields(id), Framing::dotted};
+  const Allowance allowance{worker_.clock().steady() + server_->idle_timeout};
+  std::uint64_t octets_before = 0;
   for (;;) {
-    input_.take(reader.feed(input_.octets(), sink));
-    if (reader.complete()) break;
-    if (reader.fault()) sink.stop();
-    if (!trouble && !reader.fault() && draft.wants_spill()) {
+    const auto taken = incoming.feed(input_.octets());
+    octets_before += taken;
+    input_.take(taken);
+    if (incoming.complete()) break;
+    if (incoming.wants_spill()) {
       input_.keep();
-      auto spilled = co_await draft.spill();
-      if (!spilled) {
-        trouble = std::move(spilled.error());
-        sink.stop();
-      }
+      co_await incoming.spill();
     }
+    stream_.set_deadline(allowance.until(octets_before));
     const auto octets = co_await stream_.read();
     if (!octets) {
       end(octets.error());
@@ -91,12 +84,79 @@ asio::awaitable<MessageEnd> Session::receive(mailstore::Draft draft) {
     }
     input_.give(*octets);
   }
+  stream_.set_deadline({});
   input_.keep();
-  if (const auto fault = reader.fault()) co_return refuse(*fault, mailstore::format_id(draft.id()), {});
-  if (trouble) co_return refuse(*trouble, mailstore::format_id(draft.id()));
-  const DataFacts facts = reader.facts();
-  mailstore::BodyFacts body{facts.octets + received.size(), facts.header_octets + received.size(), facts.stuffed};
-  co_return co_await store(std::move(draft), body);
+  if (auto refused = refusal_of(incoming)) co_return std::move(*refused);
+  const auto facts = incoming.facts();
+  co_return co_await store(incoming.take(), facts);
+}
+
+/// A chunk that cannot be used is read to its end all the same (RFC 3030 2).
+asio::awaitable<Step> Session::read_chunk(Chunk chunk) {
+  if (!chunks_) {
+    auto draft = co_await services_.store.begin();
+    if (!draft) {
+      const MessageEnd end = refuse(draft.error(), {});
+      co_await skip_chunk(chunk.octets);
+      if (!open_) co_return Step{};
+      co_return chunk.last ? conversation_.on_message(end) : conversation_.on_chunk(chunk, end.refused);
+    }
+    const auto id = draft->id();
+    chunks_ = std::make_unique<IncomingMessage>(std::move(*draft), received_line(id), data_limits(), missing_fields(id),
+                                                Framing::counted);
+  }
+  const Allowance allowance{worker_.clock().steady() + server_->idle_timeout};
+  for (std::uint64_t left = chunk.octets; left != 0;) {
+    if (input_.empty()) {
+      if (chunks_->wants_spill()) co_await chunks_->spill();
+      co_await flush();
+      stream_.set_deadline(allowance.until(chunk.octets - left));
+      const bool more = co_await read_more();
+      if (!more) co_return Step{};
+    }
+    const auto piece = input_.octets().substr(0, static_cast<std::size_t>(std::min<std::uint64_t>(left, SIZE_MAX)));
+    chunks_->feed(piece);
+    input_.take(piece.size());
+    left -= piece.size();
+  }
+  stream_.set_deadline({});
+  input_.keep();
+  if (chunk.last) chunks_->finish();
+  if (const auto refused = refusal_of(*chunks_)) {
+    chunks_.reset();
+    co_return chunk.last ? conversation_.on_message(*refused) : conversation_.on_chunk(chunk, refused->refused);
+  }
+  if (!chunk.last) co_return conversation_.on_chunk(chunk, std::nullopt);
+  const auto facts = chunks_->facts();
+  auto draft = chunks_->take();
+  chunks_.reset();
+  const MessageEnd end = co_await store(std::move(draft), facts);
+  co_return conversation_.on_message(end);
+}
+
+asio::awaitable<void> Session::skip_chunk(std::uint64_t octets) {
+  const Allowance allowance{worker_.clock().steady() + server_->idle_timeout};
+  for (std::uint64_t taken = 0; octets != 0;) {
+    if (input_.empty()) {
+      co_await flush();
+      stream_.set_deadline(allowance.until(taken));
+      const bool more = co_await read_more();
+      if (!more) co_return;
+    }
+    const auto now = std::min<std::uint64_t>(octets, input_.octets().size());
+    input_.take(static_cast<std::size_t>(now));
+    octets -= now;
+    taken += now;
+  }
+  stream_.set_deadline({});
+  input_.keep();
+}
+
+/// All octets are in: nullopt, the message can be stored.
+std::optional<MessageEnd> Session::refusal_of(const IncomingMessage& incoming) {
+  if (const auto fault = incoming.fault()) return refuse(*fault, incoming.id(), {});
+  if (const auto& trouble = incoming.trouble()) return refuse(*trouble, incoming.id());
+  return std::nullopt;
 }
 
 /// What the log says of a message that was stored.
@@ -147,7 +207,10 @@ std::string Session::received_line(mailstore::MessageId id) {
     trace.tls_protocol = tls_->protocol;
     trace.tls_cipher = tls_->cipher;
   }
-  trace.extended = conversation_.extended();
+  trace.protocol = server_->terms.lmtp        ? Trace::Protocol::lmtp
+                   : conversation_.extended() ? Trace::Protocol::esmtp
+                                              : Trace::Protocol::smtp;
+  trace.utf8 = transaction.envelope.utf8;
   trace.authenticated = conversation_.identity().has_value();
   trace.time = std::chrono::floor<std::chrono::seconds>(worker_.clock().wall());
   return format_received(trace);

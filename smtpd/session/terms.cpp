@@ -9,6 +9,7 @@ Terms make_terms(const common::config::Server& server) {
   terms.server = server.id;
   terms.hostname = server.hostname;
   terms.default_domain = server.default_domain;
+  terms.lmtp = server.kind == common::config::Kind::lmtp;
   terms.submission = server.role == common::config::Role::submission;
   terms.has_certificate = !server.tls.certificate.empty();
   terms.tls_required = server.tls.required;

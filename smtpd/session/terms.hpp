@@ -15,6 +15,7 @@ struct Terms {
   std::string server;  ///< its id: the file's name
   std::string hostname;
   std::string default_domain;
+  bool lmtp = false;        ///< the kind: RFC 2033
   bool submission = false;  ///< the role: people who authenticate
   bool has_certificate = false;
   bool tls_required = false;

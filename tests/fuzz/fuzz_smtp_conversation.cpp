@@ -43,6 +43,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   terms.has_certificate = (data[0] & 8) != 0;
   terms.tls_required = terms.has_certificate && (data[0] & 16) != 0;
   if ((data[0] & 32) != 0) terms.bare_newline = smtpd::BareNewline::normalize;
+  terms.lmtp = (data[0] & 64) != 0 && !terms.submission;
   terms.message_octets = 500;
   terms.recipients = 3;
   terms.hops = 3;

@@ -29,6 +29,28 @@ struct Outcome {
   friend bool operator==(const Outcome&, const Outcome&) = default;
 };
 
+/// The same octets as chunks.
+Outcome read_chunks(std::string_view raw, const smtpd::DataLimits& limits, const smtpd::MissingFields& missing,
+                    std::size_t piece) {
+  smtpd::DataReader reader{limits, missing, smtpd::Framing::counted};
+  Kept kept;
+  Outcome outcome;
+  while (outcome.taken < raw.size()) {
+    const auto taken = reader.feed(raw.substr(outcome.taken, piece), kept);
+    expect(taken != 0);
+    outcome.taken += taken;
+  }
+  reader.finish(kept);
+  outcome.complete = reader.complete();
+  outcome.fault = reader.fault();
+  if (outcome.fault) return outcome;
+  outcome.stored = std::move(kept.octets);
+  outcome.octets = reader.facts().octets;
+  outcome.header_octets = reader.facts().header_octets;
+  outcome.stuffed = reader.facts().stuffed;
+  return outcome;
+}
+
 Outcome read(std::string_view wire, const smtpd::DataLimits& limits, const smtpd::MissingFields& missing,
              std::size_t piece) {
   smtpd::DataReader reader{limits, missing};
@@ -77,6 +99,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if ((data[0] & 16) != 0) missing = {"Date: now\r\n", "Message-ID: <a@b>\r\n"};
   const std::size_t piece = std::max<std::size_t>(data[1], 1);
   const std::string_view wire{reinterpret_cast<const char*>(data) + 2, size - 2};
+  if ((data[0] & 32) != 0) {
+    const auto chunk = read_chunks(wire, limits, missing, wire.size() + 1);
+    expect(read_chunks(wire, limits, missing, 1) == chunk);
+    expect(read_chunks(wire, limits, missing, piece) == chunk);
+    if (!chunk.fault) check_stored(chunk);
+    return 0;
+  }
   const auto whole = read(wire, limits, missing, wire.size() + 1);
   expect(read(wire, limits, missing, 1) == whole);
   expect(read(wire, limits, missing, piece) == whole);

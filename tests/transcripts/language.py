@@ -6,9 +6,10 @@ The first paragraph tells the behaviour. Then, a line each:
     given mailbox ADDRESS [password PASSWORD]
     given alias ADDRESS -> TARGET...
     given message ADDRESS TEXT               delivered by SMTP before it begins; escapes as in C|
-    given config SERVER KEY = VALUE          a TOML value; SERVER: mx, submission, pop3, suite
+    given config SERVER KEY = VALUE          a TOML value; SERVER: mx, submission, lmtp, pop3, suite
     given whole packets                      --octets does not cut what this one sends
     server SERVER [tls] [as NAME]            connects; NAME keeps several connections apart
+    server lmtp unix [as NAME]               to its Unix socket
     on NAME                                  goes on with an earlier connection
     C: LINE        sent with CRLF            C| OCTETS      sent as they are
     S: LINE        exactly this line         S~ GLOB        a line like this; 250-*: all such lines
@@ -51,7 +52,7 @@ class Transcript:
     whole: bool           # packets are never cut
 
 
-GIVEN_CONFIG = re.compile(r"(mx|submission|pop3|suite) ([a-z0-9_.]+) = (.+)")
+GIVEN_CONFIG = re.compile(r"(mx|submission|lmtp|pop3|suite) ([a-z0-9_.]+) = (.+)")
 ESCAPE = re.compile(rb"\\(r|n|t|0|\\|x[0-9a-fA-F]{2})")
 PLAIN_ESCAPES = {b"r": b"\r", b"n": b"\n", b"t": b"\t", b"0": b"\0", b"\\": b"\\"}
 EVENTS = ("server", "on", "closed", "drop", "reset", "starttls", "wait", "tool", "then")
@@ -138,6 +139,8 @@ def parse(path, text):
             else:
                 raise Mistake(f"{path}:{at}: given what? {what}")
         elif word in EVENTS:
+            if line.startswith("server lmtp"):
+                config.setdefault("lmtp", {})
             steps.append(Step(word, rest, at))
         else:
             raise Mistake(f"{path}:{at}: not understood: {line}")

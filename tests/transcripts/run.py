@@ -40,10 +40,15 @@ def shown(octets):
 class Connection:
     """The client's side of one conversation."""
 
-    def __init__(self, port, tls_context, immediate, one_octet):
+    def __init__(self, address, tls_context, immediate, one_octet):
         self.context, self.one_octet = tls_context, one_octet
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if isinstance(address, int):
+            self.socket = socket.create_connection(("127.0.0.1", address), timeout=PATIENCE)
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        else:
+            self.socket = socket.socket(socket.AF_UNIX)
+            self.socket.settimeout(PATIENCE)
+            self.socket.connect(address)
         self.held, self.received, self.unsent = b"", b"", b""
         if immediate:
             self.start_tls()
@@ -164,6 +169,8 @@ class Player:
 
     def connect(self, words):
         server, *rest = words.split()
+        if rest[:1] == ["unix"]:
+            server, rest = server + " unix", rest[1:]
         immediate = rest[:1] == ["tls"]
         rest = rest[1:] if immediate else rest
         name = rest[1] if rest[:1] == ["as"] else "first"
@@ -323,7 +330,7 @@ def collect(names):
         except ValueError:
             label = str(path)
         transcript = language.parse(label, path.read_text())
-        key = tuple(sorted((s, k, v) for s, keys in transcript.config.items() for k, v in keys.items()))
+        key = tuple(sorted((s, k, v) for s, keys in transcript.config.items() for k, v in (keys or {"": ""}).items()))
         groups.setdefault(key, []).append(transcript)
     return groups
 
@@ -336,6 +343,9 @@ def run_group(transcripts, options):
     with suite.Suite(settings) as house:
         ports = {(name, tls): house.port(name, tls) for name, tls in
                  (("mx", False), ("submission", False), ("submission", True), ("pop3", False), ("pop3", True))}
+        if "lmtp" in settings:
+            ports["lmtp", False] = house.port("lmtp")
+            ports["lmtp unix", False] = str(house.folder / "run" / "lmtp")
         for transcript in transcripts:
             started = time.monotonic()
             player = Player(house, ports, transcript, options.octets and not transcript.whole)

@@ -77,9 +77,9 @@ TEST_CASE("mistakes in a server file") {
   const Row rows[] = {
       {"", "servers/mx.toml: kind: is missing; write kind = ", "kind"},
       {"", "servers/mx.toml: listen: is missing; write listen = ", "listen"},
-      {"kind = \"imap\"\n", "servers/mx.toml:1: kind: \"imap\" is not known here; write one of smtp, pop3", "kind"},
-      {"kind = \"lmtp\"\nlisten = [\"127.0.0.1:24\"]", "servers/mx.toml:1: kind: \"lmtp\" is not supported yet; ",
-       "later"},
+      {"kind = \"imap\"\n", "servers/mx.toml:1: kind: \"imap\" is not known here; write one of smtp, lmtp, pop3",
+       "kind"},
+      {"kind = \"lmtp\"\nlisten = [\"127.0.0.1:24\"]\nrole = \"mx\"", "servers/mx.toml:3: role: ", "an SMTP server's"},
       {"kind = \"smtp\"\nlisten = []", "servers/mx.toml:2: listen: is empty; ", "nowhere to listen"},
       {"kind = \"smtp\"\nlisten = [\n\"127.0.0.1:25\",\n\"localhost:26\",\n]",
        "servers/mx.toml:4: listen: \"localhost:26\" has no numeric address; ", "the line of the entry"},

@@ -207,6 +207,79 @@ TEST_CASE("a peer that takes nothing is a timeout for the writer") {
   }
 }
 
+TEST_CASE("a peer that takes a little now and then does not hold the writer for ever") {
+  HandClock clock;
+  Host host{clock};
+  auto ends = connect_pair(Over::tcp, 2048);
+  constexpr std::size_t octets = 4'000'000;
+  std::promise<void> waiting;
+  auto ended = host.serve(std::move(ends.server), [&](Stream& stream) -> asio::awaitable<void> {
+    stream.set_timeout(1h);
+    waiting.set_value();
+    const auto much = sample(octets);
+    co_await stream.write(much);
+  });
+  waiting.get_future().wait();
+  host.on_thread([] {});
+  // 200 octets a second, so that something moves within each hour.
+  std::size_t taken = 0;
+  std::string some(20'000, '\0');
+  while (!ended.ready() && taken < octets) {
+    const auto got = ::recv(ends.client.get(), some.data(), some.size(), 0);
+    if (got <= 0) break;
+    taken += static_cast<std::size_t>(got);
+    host.pass(clock, 100s);
+  }
+  CHECK(taken < octets);
+  try {
+    ended.get();
+    FAIL("no exception");
+  } catch (const std::system_error& error) {
+    CHECK(error.code() == asio::error::timed_out);
+  }
+}
+
+TEST_CASE("a deadline ends the waits before it, however much moves, until it is taken back") {
+  HandClock clock;
+  Host host{clock};
+  auto ends = connect_pair(Over::tcp);
+  std::promise<End> end;
+  auto ended = host.serve(std::move(ends.server), [&](Stream& stream) -> asio::awaitable<void> {
+    stream.set_timeout(60s);
+    stream.set_deadline(clock.steady() + 10s);
+    const auto first = co_await stream.read();
+    REQUIRE(first);
+    stream.set_deadline({});
+    co_await stream.write("1");
+    const auto second = co_await stream.read();
+    REQUIRE(second);
+    stream.set_deadline(clock.steady() + 10s);
+    co_await stream.write("2");
+    for (;;) {
+      const auto got = co_await stream.read();
+      if (!got) {
+        end.set_value(got.error());
+        break;
+      }
+      co_await stream.write("3");
+    }
+  });
+  send_all(ends.client.get(), "x");
+  CHECK(receive(ends.client.get(), 1) == "1");
+  host.on_thread([] {});
+  host.pass(clock, 50s);
+  send_all(ends.client.get(), "x");
+  CHECK(receive(ends.client.get(), 1) == "2");
+  host.on_thread([] {});
+  host.pass(clock, 6s);
+  send_all(ends.client.get(), "x");
+  CHECK(receive(ends.client.get(), 1) == "3");
+  host.on_thread([] {});
+  host.pass(clock, 6s);
+  CHECK(end.get_future().get() == End::timeout);
+  ended.get();
+}
+
 TEST_CASE("a peer that vanishes: reading ends, writing throws") {
   Host host;
   auto ends = connect_pair(Over::tcp);

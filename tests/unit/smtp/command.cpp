@@ -66,7 +66,15 @@ TEST_CASE("MAIL") {
       {"FROM:<a@b.test> BODY=BINARYMIME", Cause::bad_parameter, "", "not offered"},
       {"FROM:<a@b.test> RET=FULL", Cause::unknown_parameter, "", "DSN is not offered"},
       {"FROM:<a@b.test> ENVID=x", Cause::unknown_parameter, "", "DSN is not offered"},
-      {"FROM:<a@b.test> SMTPUTF8", Cause::unknown_parameter, "", "not offered"},
+      {"FROM:<a@b.test> SMTPUTF8", {}, "a@b.test", "SMTPUTF8 (RFC 6531)"},
+      {"FROM:<b\xC3\xBC@b\xC3\xBC"
+       "cher.test> SIZE=1 SMTPUTF8",
+       {},
+       "b\xC3\xBC@xn--bcher-kva.test",
+       "the domain as an A-label"},
+      {"FROM:<b\xC3\xBC@b.test> SMTPUTF8=1", Cause::bad_parameter, "", "it has no value"},
+      {"FROM:<b\xFC@b.test> SMTPUTF8", Cause::bad_sender, "", "Latin-1"},
+      {"FROM:<b\xC2\x9B@b.test> SMTPUTF8", Cause::bad_sender, "", "a C1 control character"},
       {"FROM:<a@b.test>SIZE=1", Cause::syntax, "", "no space"},
       {"FROM:a@b.test", Cause::syntax, "", "no brackets"},
       {"FROM:<a@b.test", Cause::syntax, "", "no closing bracket"},
@@ -100,14 +108,66 @@ TEST_CASE("MAIL") {
 }
 
 TEST_CASE("RCPT") {
-  CHECK(parse_rcpt("TO:<a@b.test>")->recipient == common::Address{"a", "b.test", true});
-  CHECK(parse_rcpt("to: <Post.Master>")->recipient == common::Address{"Post.Master", "", true});
-  CHECK(parse_rcpt("TO:<@x.test:a@b.test>")->recipient.domain == "b.test");
-  CHECK(parse_rcpt("TO:<>").error().cause == Cause::bad_recipient);
-  CHECK(parse_rcpt("TO:<a@b.test> NOTIFY=NEVER").error().cause == Cause::unknown_parameter);
-  CHECK(parse_rcpt("TO:<a@b.test> ORCPT=rfc822;a@b.test").error().cause == Cause::unknown_parameter);
-  CHECK(parse_rcpt("TO:<a@b.test").error().cause == Cause::syntax);
-  CHECK(parse_rcpt("TO:<a@b\xC3\xBC.test>").error().cause == Cause::not_ascii);
+  CHECK(parse_rcpt("TO:<a@b.test>", Charset::ascii)->recipient == common::Address{"a", "b.test", true});
+  CHECK(parse_rcpt("to: <Post.Master>", Charset::ascii)->recipient == common::Address{"Post.Master", "", true});
+  CHECK(parse_rcpt("TO:<@x.test:a@b.test>", Charset::ascii)->recipient.domain == "b.test");
+  CHECK(parse_rcpt("TO:<>", Charset::ascii).error().cause == Cause::bad_recipient);
+  CHECK(parse_rcpt("TO:<a@b.test> NOTIFY=NEVER", Charset::ascii).error().cause == Cause::unknown_parameter);
+  CHECK(parse_rcpt("TO:<a@b.test> ORCPT=rfc822;a@b.test", Charset::ascii).error().cause == Cause::unknown_parameter);
+  CHECK(parse_rcpt("TO:<a@b.test", Charset::ascii).error().cause == Cause::syntax);
+  CHECK(parse_rcpt("TO:<a@b\xC3\xBC.test>", Charset::ascii).error().cause == Cause::not_ascii);
+  CHECK(parse_rcpt("TO:<a@b\xC3\xBC"
+                   "cher.test>",
+                   Charset::utf8)
+            ->recipient == common::Address{"a", "xn--bcher-kva.test", false});
+  CHECK(parse_rcpt("TO:<a@b\xFC.test>", Charset::utf8).error().cause == Cause::bad_recipient);
+}
+
+TEST_CASE("VRFY") {
+  CHECK(parse_vrfy("ann"));
+  CHECK(parse_vrfy("Ann Example <ann@example.test> smtputf8"));
+  CHECK(parse_vrfy("j\xC3\xB6rg SMTPUTF8"));
+  CHECK(parse_vrfy("j\xC3\xB6rg").error().cause == Cause::not_ascii);
+  CHECK(parse_vrfy("j\xC3\xB6rg XSMTPUTF8").error().cause == Cause::not_ascii);
+  CHECK(parse_vrfy("").error().cause == Cause::syntax);
+}
+
+TEST_CASE("BDAT (RFC 3030 2)") {
+  struct Row {
+    std::string argument;
+    bool fine;
+    std::uint64_t octets;
+    bool last;
+  };
+  const std::vector<Row> rows = {
+      {"0", true, 0, false},
+      {"10", true, 10, false},
+      {"10 LAST", true, 10, true},
+      {"10  last", true, 10, true},
+      {"000000000000000000000000000001", true, 1, false},
+      {"18446744073709551615", true, ~std::uint64_t{0}, false},
+      {"18446744073709551616", false, 0, false},
+      {"99999999999999999999999999999999", false, 0, false},
+      {"", false, 0, false},
+      {"LAST", false, 0, false},
+      {"-1", false, 0, false},
+      {"+1", false, 0, false},
+      {"0x10", false, 0, false},
+      {"1e3", false, 0, false},
+      {"1.0", false, 0, false},
+      {"10 FIRST", false, 0, false},
+      {"10 LAST LAST", false, 0, false},
+      {"10LAST", false, 0, false},
+      {"10 20", false, 0, false},
+  };
+  for (const auto& row : rows) {
+    CAPTURE(row.argument);
+    const auto chunk = parse_bdat(row.argument);
+    REQUIRE(chunk.has_value() == row.fine);
+    if (!row.fine) continue;
+    CHECK(chunk->octets == row.octets);
+    CHECK(chunk->last == row.last);
+  }
 }
 
 TEST_CASE("AUTH") {

@@ -296,6 +296,107 @@ TEST_CASE("Date and Message-ID are added where they are missing, and only there"
   }
 }
 
+namespace {
+
+/// Chunks of `raw`, cut as above.
+Outcome read_chunks(std::string_view raw, const DataLimits& limits, const MissingFields& missing,
+                    const std::vector<std::size_t>& cuts) {
+  DataReader reader{limits, missing, smtpd::Framing::counted};
+  Kept kept;
+  for (std::size_t at = 0, i = 0; at < raw.size(); ++i) {
+    const auto piece = raw.substr(at, cuts[std::min(i, cuts.size() - 1)]);
+    REQUIRE(reader.feed(piece, kept) == piece.size());
+    CHECK_FALSE(reader.complete());
+    at += piece.size();
+  }
+  reader.finish(kept);
+  Outcome outcome{reader.complete(), raw.size(), reader.fault(), kept.octets};
+  if (outcome.fault) {
+    outcome.stored.clear();
+    return outcome;
+  }
+  const auto facts = reader.facts();
+  outcome.octets = facts.octets;
+  outcome.header_octets = facts.header_octets;
+  outcome.stuffed = facts.stuffed;
+  return outcome;
+}
+
+/// What a client would send behind DATA for the same message.
+std::string dotted(std::string_view raw) {
+  std::string wire;
+  bool start = true;
+  for (std::size_t i = 0; i < raw.size(); ++i) {
+    if (start && raw[i] == '.') wire += '.';
+    wire += raw[i];
+    start = raw[i] == '\n' && i > 0 && raw[i - 1] == '\r';
+  }
+  if (!start) wire += "\r\n";
+  return wire + ".\r\n";
+}
+
+}  // namespace
+
+TEST_CASE("chunks are read as DATA reads the same message, in any cuts (RFC 3030)") {
+  const char* given = std::getenv("SEED");
+  const std::uint64_t seed = given != nullptr ? std::strtoull(given, nullptr, 10) : std::random_device{}();
+  MESSAGE("SEED=" << seed);
+  std::mt19937_64 random{seed};
+  for (int round = 0; round < 4000; ++round) {
+    std::string raw = random_wire(random);
+    if (random() % 2 == 0) raw += ".x";
+    // Behind DATA, where a CRLF is added, the last line would be another one.
+    if (raw.ends_with('\r') || (raw.ends_with('\n') && !raw.ends_with("\r\n"))) raw += 'x';
+    DataLimits limits;
+    limits.bare_newline = random() % 2 == 0 ? BareNewline::reject : BareNewline::normalize;
+    if (random() % 4 == 0) limits.hops = 1 + random() % 3;
+    const MissingFields missing = random() % 2 == 0 ? MissingFields{} : both;
+    const std::string wire = dotted(raw);
+    Outcome want = read_in_pieces(wire, limits, missing, {wire.size() + 1});
+    REQUIRE(want.complete);
+    want.taken = raw.size();
+    CAPTURE(visible(raw));
+    REQUIRE(read_chunks(raw, limits, missing, {raw.size() + 1}) == want);
+    REQUIRE(read_chunks(raw, limits, missing, {1}) == want);
+    std::vector<std::size_t> cuts;
+    for (int i = 0; i < 20; ++i) cuts.push_back(1 + random() % 90);
+    REQUIRE(read_chunks(raw, limits, missing, cuts) == want);
+  }
+}
+
+TEST_CASE("the end of the last chunk") {
+  DataLimits normalize;
+  normalize.bare_newline = BareNewline::normalize;
+  struct Row {
+    std::string raw, stored, why;
+    bool fine;  ///< where lone newlines are refused
+  };
+  const std::vector<Row> rows = {
+      {"", "", "nothing", true},
+      {"a: b\r\n", "a: b\r\n", "a whole line", true},
+      {"a: b", "a: b\r\n", "a line without its end", true},
+      {"a: b\r\n\r\n.", "a: b\r\n\r\n..\r\n", "a dot", true},
+      {"a: b\r\n\r\n.\r\n", "a: b\r\n\r\n..\r\n", "a dot on a line", true},
+      {"a: b\r\n\r\nc\r", "a: b\r\n\r\nc\r\n", "CR", false},
+      {"a: b\r\n\r\n\r", "a: b\r\n\r\n\r\n", "CR as a line", false},
+      {"a: b\r\n\r\nc\n", "a: b\r\n\r\nc\r\n", "LF", false},
+      {"a: b\n\n.", "a: b\r\n\r\n..\r\n", "a dot behind LF", false},
+  };
+  for (const auto& row : rows) {
+    CAPTURE(row.why);
+    for (const std::size_t cut : {std::size_t{1}, std::size_t{100}}) {
+      const auto mended = read_chunks(row.raw, normalize, {}, {cut});
+      CHECK(mended.stored == row.stored);
+      CHECK(mended.octets == row.stored.size() - (mended.stuffed ? 1 : 0));
+      CHECK(read_chunks(row.raw, {}, {}, {cut}).fault.has_value() != row.fine);
+    }
+  }
+  DataLimits five;
+  five.octets = 5;
+  CHECK_FALSE(read_chunks("a: bc", five, both, {100}).fault);  // neither the CRLF counts nor what we add
+  CHECK(read_chunks("a: bcd", five, {}, {1}).fault == Cause::message_too_big);
+}
+
 TEST_CASE("what was added does not count towards the size limit") {
   DataLimits limits;
   limits.octets = 5;

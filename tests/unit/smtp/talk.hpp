@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <vector>
@@ -30,15 +31,25 @@ class Talk {
   void feed(std::string_view octets) {
     input_.give(octets);
     while (open && !input_.empty()) {
+      if (skipping_) {
+        skip();
+        continue;
+      }
+      if (chunk_) {
+        take_chunk();
+        continue;
+      }
       if (reader_) {
         Kept kept{pending_.stored};
         input_.take(reader_->feed(input_.octets(), kept));
-        if (reader_->complete()) end_message();
+        if (reader_->complete()) end_message(*reader_);
         continue;
       }
       const auto line = input_.next_line();
       if (!line) break;
-      perform(conversation_.on_line(*line));
+      smtpd::Step step = conversation_.on_line(*line);
+      if (chunks_ && !conversation_.in_chunks() && !std::holds_alternative<smtpd::ReadChunk>(step)) chunks_.reset();
+      perform(std::move(step));
     }
     input_.keep();
     input_.release();
@@ -58,10 +69,57 @@ class Talk {
     void append(std::string_view more) override { octets += more; }
   };
 
+  void send(const smtpd::Send& answer) {
+    for (std::uint64_t i = 0; i < answer.copies; ++i) append_reply(replies, answer.reply);
+  }
+
+  void skip() {
+    const auto taken = std::min<std::uint64_t>(skipping_->octets, input_.octets().size());
+    input_.take(taken);
+    skipping_->octets -= taken;
+    end_skip();
+  }
+  void end_skip() {
+    if (skipping_->octets != 0) return;
+    const auto answer = std::move(skipping_->answer);
+    skipping_.reset();
+    send(answer);
+  }
+  void take_chunk() {
+    const auto piece = input_.octets().substr(0, chunk_left_);
+    Kept kept{pending_.stored};
+    chunks_->feed(piece, kept);
+    chunk_left_ -= piece.size();
+    input_.take(piece.size());
+    end_chunk();
+  }
+  void end_chunk() {
+    if (chunk_left_ != 0) return;
+    const smtpd::Chunk chunk = *chunk_;
+    chunk_.reset();
+    Kept kept{pending_.stored};
+    if (chunk.last) chunks_->finish(kept);
+    if (chunk.last) return end_message(*chunks_);
+    const auto fault = chunks_->fault();
+    if (fault) chunks_.reset();
+    perform(conversation_.on_chunk(chunk, fault));
+  }
+
+  smtpd::DataReader make_reader(smtpd::Framing framing) {
+    smtpd::DataLimits limits;
+    limits.octets = terms_.message_octets;
+    limits.hops = terms_.hops;
+    limits.bare_newline = terms_.bare_newline;
+    smtpd::MissingFields missing;
+    if (terms_.submission) missing = {"Date: now\r\n", "Message-ID: <id@host>\r\n"};
+    pending_ = {};
+    return smtpd::DataReader{limits, missing, framing};
+  }
+
   void perform(smtpd::Step step) {
     using namespace smtpd;
     for (;;) {
-      if (const auto* send = std::get_if<Send>(&step)) return append_reply(replies, send->reply);
+      if (const auto* answer = std::get_if<Send>(&step)) return send(*answer);
       if (const auto* close = std::get_if<Close>(&step)) {
         append_reply(replies, close->farewell);
         open = false;
@@ -69,15 +127,18 @@ class Talk {
       }
       if (const auto* message = std::get_if<ReadMessage>(&step)) {
         append_reply(replies, message->go_ahead);
-        DataLimits limits;
-        limits.octets = terms_.message_octets;
-        limits.hops = terms_.hops;
-        limits.bare_newline = terms_.bare_newline;
-        MissingFields missing;
-        if (terms_.submission) missing = {"Date: now\r\n", "Message-ID: <id@host>\r\n"};
-        reader_.emplace(limits, missing);
-        pending_ = {};
+        reader_.emplace(make_reader(Framing::dotted));
         return;
+      }
+      if (const auto* read = std::get_if<ReadChunk>(&step)) {
+        if (!chunks_) chunks_.emplace(make_reader(Framing::counted));
+        chunk_ = read->chunk;
+        chunk_left_ = read->chunk.octets;
+        return end_chunk();
+      }
+      if (const auto* skipped = std::get_if<SkipChunk>(&step)) {
+        skipping_ = *skipped;
+        return end_skip();
       }
       if (const auto* start = std::get_if<StartTls>(&step)) {
         append_reply(replies, start->ready);
@@ -124,17 +185,18 @@ class Talk {
     return found;
   }
 
-  void end_message() {
+  void end_message(const smtpd::DataReader& reader) {
     smtpd::MessageEnd end;
-    end.refused = reader_->fault() ? reader_->fault() : store_fails;
+    end.refused = reader.fault() ? reader.fault() : store_fails;
     if (!end.refused) {
       end.id = "id" + std::to_string(messages.size() + 1);
-      end.octets = reader_->facts().octets;
-      pending_.facts = reader_->facts();
+      end.octets = reader.facts().octets;
+      pending_.facts = reader.facts();
       pending_.envelope = conversation_.transaction()->envelope;
       messages.push_back(std::move(pending_));
     }
     reader_.reset();
+    chunks_.reset();
     perform(conversation_.on_message(end));
   }
 
@@ -143,5 +205,9 @@ class Talk {
   smtpd::Conversation conversation_;
   smtpd::Input input_;
   std::optional<smtpd::DataReader> reader_;
+  std::optional<smtpd::DataReader> chunks_;
+  std::optional<smtpd::Chunk> chunk_;
+  std::size_t chunk_left_ = 0;
+  std::optional<smtpd::SkipChunk> skipping_;
   Message pending_;
 };

@@ -18,7 +18,7 @@ TEST_CASE("the trace line") {
         "Received: from client.test ([192.0.2.7])\r\n\tby mx.example.test with SMTP id abc\r\n\tfor "
         "<ann@example.test>;\r\n\t"
         "Tue, 14 Nov 2023 22:13:20 +0000\r\n");
-  trace.extended = true;
+  trace.protocol = Trace::Protocol::esmtp;
   trace.authenticated = true;
   trace.helo = "";
   trace.address = "2001:db8::1";
@@ -29,6 +29,32 @@ TEST_CASE("the trace line") {
         "Received: from unknown ([IPv6:2001:db8::1])\r\n\tby mx.example.test with ESMTPSA id abc\r\n\t(TLSv1.3 "
         "TLS_AES_256_GCM_SHA384);\r\n\t"
         "Tue, 14 Nov 2023 22:13:20 +0000\r\n");
+}
+
+TEST_CASE("the protocol's name in the trace line (RFC 3848, RFC 6531 4.3)") {
+  using enum Trace::Protocol;
+  struct Row {
+    Trace::Protocol protocol;
+    bool utf8, tls, authenticated;
+    std::string name;
+  };
+  const Row rows[] = {
+      {smtp, false, true, false, "SMTP"},      {esmtp, false, false, false, "ESMTP"},
+      {esmtp, false, true, true, "ESMTPSA"},   {esmtp, true, false, false, "UTF8SMTP"},
+      {esmtp, true, true, false, "UTF8SMTPS"}, {esmtp, true, false, true, "UTF8SMTPA"},
+      {esmtp, true, true, true, "UTF8SMTPSA"}, {lmtp, false, false, false, "LMTP"},
+      {lmtp, false, true, false, "LMTPS"},     {lmtp, true, false, false, "UTF8LMTP"},
+      {lmtp, true, true, true, "UTF8LMTPSA"},
+  };
+  for (const auto& row : rows) {
+    CAPTURE(row.name);
+    Trace trace;
+    trace.protocol = row.protocol;
+    trace.utf8 = row.utf8;
+    trace.authenticated = row.authenticated;
+    if (row.tls) trace.tls_protocol = "TLSv1.3";
+    CHECK(format_received(trace).find(" with " + row.name + " id ") != std::string::npos);
+  }
 }
 
 TEST_CASE("dates (RFC 5322 3.3)") {

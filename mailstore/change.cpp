@@ -33,6 +33,13 @@ void Change::erase_mailbox(const MailboxRow& row) {
   journal_.row(JournalKind::mailbox, key, {});
 }
 
+void Change::rename_mailbox(const MailboxRow& row, std::string_view old) {
+  const auto key = address_key(old);
+  lmdb::erase(txn_, index_.tables().mailboxes, key);
+  journal_.row(JournalKind::mailbox, key, {});
+  put_mailbox(row);
+}
+
 void Change::put_alias(const Alias& alias) {
   const auto key = address_key(alias.address);
   std::string value;

@@ -25,6 +25,8 @@ class Change {
   void erase_domain(std::string_view name);
   void put_mailbox(const MailboxRow& row);
   void erase_mailbox(const MailboxRow& row);
+  /// `row` has the new address, and takes the place of what stands under `old`: the same number, the same mail.
+  void rename_mailbox(const MailboxRow& row, std::string_view old);
   void put_alias(const Alias& alias);
   void erase_alias(std::string_view address);
 

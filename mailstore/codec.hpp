@@ -67,9 +67,11 @@ class Decoder {
   void end() const {
     if (!in_.empty()) broken("is too long");
   }
-  void version(std::uint8_t newest) {
+  /// Which of the versions up to `newest` it is.
+  std::uint8_t version(std::uint8_t newest) {
     const auto found = number<std::uint8_t>();
     if (found == 0 || found > newest) broken("is of an unknown version");
+    return found;
   }
   [[noreturn]] void broken(const char* how) const { throw Failure(Errc::corrupt, std::string(what_) + " " + how); }
 

@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <asio/steady_timer.hpp>
+#include <asio/this_coro.hpp>
+#include <asio/use_awaitable.hpp>
 #include <chrono>
 #include <set>
 
@@ -67,6 +70,14 @@ class Look final : public DirectoryView {
   Result<std::optional<Mailbox>> mailbox(MailboxNumber number) override {
     return guarded([&]() -> Result<std::optional<Mailbox>> { return living(index_.mailbox(txn_, number)); });
   }
+  Result<std::optional<Mailbox>> removed_mailbox(std::string_view address) override {
+    return guarded([&]() -> Result<std::optional<Mailbox>> {
+      auto row = index_.mailbox(txn_, address);
+      if (!row || !row->removed) return std::nullopt;
+      row->mailbox.removed_at = row->removed_at;
+      return std::move(row->mailbox);
+    });
+  }
   Result<std::optional<Alias>> alias(std::string_view address) override {
     return guarded([&]() -> Result<std::optional<Alias>> { return index_.alias(txn_, address); });
   }
@@ -86,13 +97,15 @@ class Look final : public DirectoryView {
     });
   }
   Result<void> each_mailbox(std::string_view domain, const std::function<bool(const Mailbox&)>& each,
-                            std::string_view after) override {
+                            std::string_view after, Which which) override {
     return guarded([&]() -> Result<void> {
       each_address(
           txn_, index_.tables().mailboxes, domain,
           [&](const lmdb::Row& row) {
-            const auto found = decode_mailbox(row.key, row.value);
-            return found.removed || each(found.mailbox);
+            auto found = decode_mailbox(row.key, row.value);
+            if (found.removed && which == Which::living) return true;
+            if (found.removed) found.mailbox.removed_at = found.removed_at;
+            return each(found.mailbox);
           },
           after);
       return {};
@@ -167,6 +180,13 @@ bool leads_to(const Index& index, MDB_txn* txn, const std::vector<std::string>& 
   return false;
 }
 
+/// An address for a catch-all: somebody has it now, so that it cannot lead to itself.
+Result<void> has_somebody(const Index& index, MDB_txn* txn, const std::string& address) {
+  const auto mailbox = index.mailbox(txn, address);
+  if ((mailbox && !mailbox->removed) || index.alias(txn, address)) return {};
+  return fail(Errc::not_found, fmt::format("nobody has the address {}", address));
+}
+
 /// An alias that leads back to itself.
 std::optional<std::string> first_loop(const Index& index, MDB_txn* txn) {
   std::optional<std::string> looped;
@@ -176,6 +196,19 @@ std::optional<std::string> first_loop(const Index& index, MDB_txn* txn) {
     return !looped;
   });
   return looped;
+}
+
+/// Why an address cannot be given: a mailbox, a removed one (both ways out are named), an alias.
+Result<void> is_free(const Index& index, MDB_txn* txn, const std::string& address) {
+  if (const auto there = index.mailbox(txn, address)) {
+    if (!there->removed) return fail(Errc::exists, fmt::format("the mailbox {} is there already", address));
+    return fail(Errc::conflict,
+                fmt::format("{} was removed and its mail is kept: 'mailbox restore {}' brings it back, 'mailbox "
+                            "remove --purge {}' gives the address free",
+                            address, address, address));
+  }
+  if (index.alias(txn, address)) return fail(Errc::exists, fmt::format("{} is an alias", address));
+  return {};
 }
 
 Result<Domain> own_domain(const Index& index, MDB_txn* txn, std::string_view address) {
@@ -188,6 +221,47 @@ Result<Domain> own_domain(const Index& index, MDB_txn* txn, std::string_view add
   }
   if (domain->kind != DomainKind::local) return fail(Errc::conflict, name + " is no domain with mailboxes of its own");
   return *domain;
+}
+
+asio::awaitable<void> rest(std::chrono::steady_clock::duration time) {
+  const auto executor = co_await asio::this_coro::executor;
+  asio::steady_timer timer(executor, time);
+  co_await timer.async_wait(asio::use_awaitable);
+}
+
+/// A mailbox to be purged.
+struct Doomed {
+  std::string address;
+  MailboxNumber number{};
+  std::uint64_t removed_before = 0;  ///< one that was brought back and removed again stays
+};
+
+/// Takes a removed mailbox's mail away in pieces, resting between them as long as each took, then the mailbox.
+/// `not_found`: it is not there any more, or was brought back.
+asio::awaitable<Result<void>> purge_mail(Store& store, std::shared_ptr<Store::Impl> impl, Doomed doomed) {
+  // Every removal takes the maildrop lock: a session that reads this mailbox keeps its view to the end.
+  auto lock = store.lock_maildrop(doomed.number);
+  if (!lock)
+    co_return fail(lock.error().code,
+                   fmt::format("{} is being read; it is removed, purge it once the session has ended", doomed.address));
+  for (;;) {
+    auto empty = std::make_shared<bool>(false);
+    auto apply = [doomed, empty](Change& change) -> Result<void> {
+      constexpr std::uint64_t piece = 250;
+      const auto row = change.index().mailbox(change.txn(), doomed.address);
+      if (!row || row->mailbox.number != doomed.number || !row->removed || row->removed_at > doomed.removed_before)
+        return fail(Errc::not_found, fmt::format("the removed mailbox {} is not there any more", doomed.address));
+      *empty = change.purge_entries(row->mailbox.number, piece) < piece;
+      if (*empty) change.erase_mailbox(*row);
+      return {};
+    };
+    const auto begun = std::chrono::steady_clock::now();
+    auto purging = impl->commit(1000, std::move(apply));
+    const auto purged = co_await std::move(purging);
+    if (!purged || *empty) co_return purged;
+    auto resting = rest(std::chrono::steady_clock::now() - begun);
+    co_await std::move(resting);
+  }
 }
 
 }  // namespace
@@ -222,16 +296,32 @@ asio::awaitable<Result<void>> Store::add_domain(Domain wanted) {
     // RFC 5321 4.5.1: there is always a postmaster.
     const auto postmaster = "postmaster@" + wanted.name;
     if (first && !index.mailbox(change.txn(), postmaster)) make_mailbox(change, NewMailbox{.address = postmaster});
+    if (!wanted.catch_all.empty()) return has_somebody(index, change.txn(), wanted.catch_all);
     return {};
   };
   return impl_->commit(8, std::move(apply));
 }
 
 asio::awaitable<Result<void>> Store::lock_domain(std::string name, bool locked) {
-  auto apply = [name = std::move(name), locked](Change& change) -> Result<void> {
-    auto domain = change.index().domain(change.txn(), name);
+  DomainChange change;
+  change.locked = locked;
+  return change_domain(std::move(name), std::move(change));
+}
+
+asio::awaitable<Result<void>> Store::change_domain(std::string name, DomainChange wanted) {
+  auto apply = [name = std::move(name), wanted = std::move(wanted)](Change& change) -> Result<void> {
+    const auto& index = change.index();
+    auto domain = index.domain(change.txn(), name);
     if (!domain) return fail(Errc::not_found, fmt::format("there is no domain {}", name));
-    domain->locked = locked;
+    if (domain->kind != DomainKind::local && (wanted.catch_all || wanted.quota_octets || wanted.plus_addressing))
+      return fail(Errc::conflict, fmt::format("{} is no domain with mailboxes of its own", name));
+    if (wanted.catch_all && !wanted.catch_all->empty()) {
+      if (auto there = has_somebody(index, change.txn(), *wanted.catch_all); !there) return there;
+    }
+    if (wanted.locked) domain->locked = *wanted.locked;
+    if (wanted.catch_all) domain->catch_all = *wanted.catch_all;
+    if (wanted.quota_octets) domain->quota_octets = *wanted.quota_octets;
+    if (wanted.plus_addressing) domain->plus_addressing = *wanted.plus_addressing;
     change.put_domain(*domain);
     return {};
   };
@@ -294,15 +384,7 @@ asio::awaitable<Result<MailboxNumber>> Store::add_mailbox(NewMailbox wanted) {
   auto apply = [wanted = std::move(wanted), number](Change& change) -> Result<void> {
     const auto& index = change.index();
     if (auto domain = own_domain(index, change.txn(), wanted.address); !domain) return std::unexpected(domain.error());
-    if (const auto there = index.mailbox(change.txn(), wanted.address)) {
-      if (!there->removed) return fail(Errc::exists, fmt::format("the mailbox {} is there already", wanted.address));
-      return fail(Errc::conflict,
-                  fmt::format("{} was removed and its mail is kept: 'mailbox restore {}' brings it back, 'mailbox "
-                              "remove --purge {}' gives the address free",
-                              wanted.address, wanted.address, wanted.address));
-    }
-    if (index.alias(change.txn(), wanted.address))
-      return fail(Errc::exists, fmt::format("{} is an alias", wanted.address));
+    if (auto free = is_free(index, change.txn(), wanted.address); !free) return std::unexpected(free.error());
     *number = make_mailbox(change, wanted).mailbox.number;
     return {};
   };
@@ -336,46 +418,132 @@ asio::awaitable<Result<void>> Store::remove_mailbox(std::string address, bool pu
     auto row = change.index().mailbox(change.txn(), address);
     if (!row || (row->removed && !purge)) return fail(Errc::not_found, fmt::format("there is no mailbox {}", address));
     *number = row->mailbox.number;
+    if (!row->removed) row->removed_at = now_microseconds();
     row->removed = true;
-    row->removed_at = now_microseconds();
     change.put_mailbox(*row);
     return {};
   };
   auto marking = impl_->commit(2, std::move(mark));
   const auto marked = co_await std::move(marking);
   if (!marked || !purge) co_return marked;
-  // Every removal takes the maildrop lock: a session that reads this mailbox keeps its view to the end.
-  auto lock = lock_maildrop(*number);
-  if (!lock)
-    co_return fail(lock.error().code,
-                   fmt::format("{} is being read; it is removed, purge it once the session has ended", address));
-  for (bool more = true; more;) {
-    auto empty = std::make_shared<bool>(false);
-    auto apply = [address, empty](Change& change) -> Result<void> {
-      constexpr std::uint64_t piece = 250;
-      const auto row = change.index().mailbox(change.txn(), address);
-      if (!row) {
-        *empty = true;
-        return {};
-      }
-      *empty = change.purge_entries(row->mailbox.number, piece) < piece;
-      if (*empty) change.erase_mailbox(*row);
+  auto purging = purge_mail(*this, impl_, Doomed{std::move(address), *number, ~std::uint64_t{0}});
+  co_return co_await std::move(purging);
+}
+
+asio::awaitable<Result<void>> Store::restore_mailbox(std::string address) {
+  auto apply = [address = std::move(address)](Change& change) -> Result<void> {
+    auto row = change.index().mailbox(change.txn(), address);
+    if (!row) return fail(Errc::not_found, fmt::format("there is no mailbox {}, nor was one removed", address));
+    if (!row->removed) return fail(Errc::exists, fmt::format("the mailbox {} is there already", address));
+    row->removed = false;
+    row->removed_at = 0;
+    change.put_mailbox(*row);
+    return {};
+  };
+  return impl_->commit(2, std::move(apply));
+}
+
+asio::awaitable<Result<void>> Store::rename_mailbox(std::string address, std::string to, std::string display) {
+  // Who names it is looked for outside the transaction that changes them: the list of all aliases may be long.
+  std::vector<std::string> aliases;
+  std::vector<std::string> domains;
+  const auto looked = guarded([&]() -> Result<void> {
+    const ReadTxn txn(impl_->core.index);
+    each_address(txn, impl_->core.index.tables().aliases, {}, [&](const lmdb::Row& row) {
+      const auto alias = decode_alias(row.key, row.value);
+      if (std::ranges::find(alias.targets, address) != alias.targets.end()) aliases.push_back(alias.address);
+      return true;
+    });
+    lmdb::Cursor cursor(txn, impl_->core.index.tables().domains);
+    for (auto row = cursor.first(); row; row = cursor.next()) {
+      if (decode_domain(row->key, row->value).catch_all == address) domains.emplace_back(row->key);
+    }
+    return {};
+  });
+  if (!looked) co_return looked;
+  const auto rows = 4 + aliases.size() + domains.size();
+  auto apply = [address = std::move(address), to = std::move(to), display = std::move(display),
+                aliases = std::move(aliases), domains = std::move(domains)](Change& change) -> Result<void> {
+    const auto& index = change.index();
+    auto row = index.mailbox(change.txn(), address);
+    if (!row || row->removed) return fail(Errc::not_found, fmt::format("there is no mailbox {}", address));
+    row->mailbox.display = display.empty() ? to : display;
+    if (to == address) {
+      change.put_mailbox(*row);
       return {};
-    };
-    auto purging = impl_->commit(1000, std::move(apply));
-    const auto purged = co_await std::move(purging);
-    if (!purged) co_return purged;
-    more = !*empty;
+    }
+    if (auto domain = own_domain(index, change.txn(), to); !domain) return std::unexpected(domain.error());
+    if (auto free = is_free(index, change.txn(), to); !free) return free;
+    row->mailbox.address = to;
+    change.rename_mailbox(*row, address);
+    for (const auto& name : aliases) {
+      auto alias = index.alias(change.txn(), name);
+      if (!alias) continue;
+      std::ranges::replace(alias->targets, address, to);
+      change.put_alias(*alias);
+    }
+    for (const auto& name : domains) {
+      auto domain = index.domain(change.txn(), name);
+      if (!domain || domain->catch_all != address) continue;
+      domain->catch_all = to;
+      change.put_domain(*domain);
+    }
+    return {};
+  };
+  auto renaming = impl_->commit(rows, std::move(apply));
+  co_return co_await std::move(renaming);
+}
+
+asio::awaitable<Result<PurgeResult>> Store::purge_removed(std::uint64_t before) {
+  constexpr std::size_t page = 1000;  // rows looked at by one transaction
+  PurgeResult result;
+  std::string after;
+  for (bool more = true; more;) {
+    std::vector<Doomed> doomed;
+    std::size_t seen = 0;
+    auto read = guarded([&]() -> Result<void> {
+      const ReadTxn txn(impl_->core.index);
+      const auto from = after;
+      each_address(
+          txn, impl_->core.index.tables().mailboxes, {},
+          [&](const lmdb::Row& row) {
+            auto found = decode_mailbox(row.key, row.value);
+            after = found.mailbox.address;
+            if (found.removed && found.removed_at <= before)
+              doomed.push_back({std::move(found.mailbox.address), found.mailbox.number, before});
+            return ++seen < page;
+          },
+          from);
+      return {};
+    });
+    if (!read) co_return std::unexpected(read.error());
+    more = seen == page;
+    for (auto& one : doomed) {
+      auto purging = purge_mail(*this, impl_, one);
+      const auto purged = co_await std::move(purging);
+      if (purged) {
+        result.mailboxes.push_back(std::move(one.address));
+      } else if (purged.error().code == Errc::in_use) {
+        ++result.busy;
+      } else if (purged.error().code != Errc::not_found) {
+        co_return std::unexpected(purged.error());
+      }
+    }
+    if (!more) break;
+    auto resting = rest(std::chrono::milliseconds(1));
+    co_await std::move(resting);
   }
-  co_return Result<void>{};
+  co_return result;
 }
 
 asio::awaitable<Result<void>> Store::put_alias(Alias wanted) {
   auto apply = [wanted = std::move(wanted)](Change& change) -> Result<void> {
     const auto& index = change.index();
     if (auto domain = own_domain(index, change.txn(), wanted.address); !domain) return std::unexpected(domain.error());
-    if (index.mailbox(change.txn(), wanted.address))
+    if (const auto there = index.mailbox(change.txn(), wanted.address)) {
+      if (there->removed) return is_free(index, change.txn(), wanted.address);
       return fail(Errc::conflict, fmt::format("{} is a mailbox", wanted.address));
+    }
     if (wanted.targets.empty()) return fail(Errc::conflict, "an alias leads somewhere");
     if (leads_to(index, change.txn(), wanted.targets, wanted.address)) {
       return fail(Errc::conflict, fmt::format("these targets lead back to {}: a loop", wanted.address));

@@ -22,6 +22,10 @@ struct Domain {
   bool locked = false;
   std::uint64_t created = 0;    ///< microseconds since the Unix epoch
   std::uint64_t mailboxes = 0;  ///< filled in by each_domain alone, for it is counted; never stored
+  // Kind local:
+  std::string catch_all;           ///< where mail goes for local parts that nobody has; canonical, empty: nowhere
+  std::uint64_t quota_octets = 0;  ///< of its mailboxes that have none of their own; 0: none
+  bool plus_addressing = true;     ///< ann+anything is ann
 };
 
 /// What proves a password. Opaque to the store; common/auth makes and checks it. Every change gets a new version.
@@ -36,11 +40,27 @@ struct Mailbox {
   std::string address;  ///< canonical
   std::string display;  ///< as it was typed
   bool locked = false;
-  std::uint64_t quota_octets = 0;    ///< 0: none
-  std::uint64_t quota_messages = 0;  ///< 0: none
-  std::uint64_t created = 0;         ///< microseconds since the Unix epoch
+  std::optional<std::uint64_t> quota_octets;  ///< 0: none; nullopt: its domain's
+  std::uint64_t quota_messages = 0;           ///< 0: none
+  std::uint64_t created = 0;                  ///< microseconds since the Unix epoch
   Credential credential;
+  std::uint64_t removed_at = 0;  ///< microseconds since the Unix epoch; 0: it is there
 };
+
+/// Whom a list of mailboxes names.
+enum class Which : std::uint8_t {
+  living,
+  all,  ///< removed ones too, which wait to be restored or purged
+};
+
+/// How much a mailbox may hold; 0: no limit.
+struct Limits {
+  std::uint64_t octets = 0, messages = 0;
+};
+/// `domain` is the mailbox's own.
+inline Limits limits_of(const Mailbox& mailbox, const Domain& domain) {
+  return {mailbox.quota_octets.value_or(domain.quota_octets), mailbox.quota_messages};
+}
 
 struct Alias {
   std::string address;
@@ -61,6 +81,8 @@ class DirectoryView {
   virtual Result<std::optional<Domain>> domain(std::string_view name) = 0;
   virtual Result<std::optional<Mailbox>> mailbox(std::string_view address) = 0;
   virtual Result<std::optional<Mailbox>> mailbox(MailboxNumber number) = 0;
+  /// One that was removed and waits to be restored or purged.
+  virtual Result<std::optional<Mailbox>> removed_mailbox(std::string_view address) = 0;
   virtual Result<std::optional<Alias>> alias(std::string_view address) = 0;
   virtual Result<Totals> totals(MailboxNumber number) = 0;
   /// In the order of the names. `each` returns false to stop. `after`: begins with the first name behind it, whether it
@@ -68,7 +90,7 @@ class DirectoryView {
   virtual Result<void> each_domain(const std::function<bool(const Domain&)>& each, std::string_view after = {}) = 0;
   /// `domain` empty: all. Sorted by domain, then local part, octet by octet. `after`: an address.
   virtual Result<void> each_mailbox(std::string_view domain, const std::function<bool(const Mailbox&)>& each,
-                                    std::string_view after = {}) = 0;
+                                    std::string_view after = {}, Which which = Which::living) = 0;
   virtual Result<void> each_alias(std::string_view domain, const std::function<bool(const Alias&)>& each,
                                   std::string_view after = {}) = 0;
 };

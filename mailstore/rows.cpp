@@ -6,6 +6,10 @@ namespace mailstore {
 namespace {
 constexpr std::uint8_t row_version = 1;
 constexpr std::uint8_t flag_a = 1;
+// Of domains and mailboxes. Version 2: domains have quota, catch-all and plus addressing; a mailbox tells a quota of
+// none from no quota of its own.
+constexpr std::uint8_t directory_version = 2;
+constexpr std::uint8_t flag_locked = 1, flag_removed = 2, flag_no_plus = 4, flag_quota = 8;
 
 template <std::unsigned_integral T>
 void store_key(T value, char* to) {
@@ -135,42 +139,45 @@ SegmentRow decode_segment(std::string_view value) {
 
 void encode(const Domain& domain, std::string& out) {
   Encoder to(out);
-  to.number(row_version)
-      .number(std::to_underlying(domain.kind))
-      .number(static_cast<std::uint8_t>(domain.locked ? flag_a : 0));
+  const auto flags = (domain.locked ? flag_locked : 0) | (domain.plus_addressing ? 0 : flag_no_plus);
+  to.number(directory_version).number(std::to_underlying(domain.kind)).number(static_cast<std::uint8_t>(flags));
   to.number(domain.created).text(domain.alias_of);
+  to.number(domain.quota_octets).text(domain.catch_all);
 }
 
 Domain decode_domain(std::string_view name, std::string_view value) {
   Decoder from(value, "row of a domain");
-  from.version(row_version);
+  const auto version = from.version(directory_version);
   Domain domain{.name = std::string(name)};
   domain.kind = static_cast<DomainKind>(from.number<std::uint8_t>());
   if (domain.kind < DomainKind::local || domain.kind > DomainKind::drop) from.broken("has an unknown kind");
-  domain.locked = (from.number<std::uint8_t>() & flag_a) != 0;
+  const auto flags = from.number<std::uint8_t>();
+  domain.locked = (flags & flag_locked) != 0;
+  domain.plus_addressing = (flags & flag_no_plus) == 0;
   domain.created = from.number<std::uint64_t>();
   domain.alias_of = from.text();
+  if (version >= 2) {
+    domain.quota_octets = from.number<std::uint64_t>();
+    domain.catch_all = from.text();
+  }
   from.end();
   return domain;
-}
-
-namespace {
-constexpr std::uint8_t flag_locked = 1, flag_removed = 2;
 }
 
 void encode(const MailboxRow& row, std::string& out) {
   const auto& box = row.mailbox;
   Encoder to(out);
-  to.number(row_version);
-  to.number(static_cast<std::uint8_t>((box.locked ? flag_locked : 0) | (row.removed ? flag_removed : 0)));
+  to.number(directory_version);
+  to.number(static_cast<std::uint8_t>((box.locked ? flag_locked : 0) | (row.removed ? flag_removed : 0) |
+                                      (box.quota_octets ? flag_quota : 0)));
   to.number(std::to_underlying(box.number)).number(box.created).number(row.removed_at);
-  to.number(box.quota_octets).number(box.quota_messages).number(box.credential.version);
+  to.number(box.quota_octets.value_or(0)).number(box.quota_messages).number(box.credential.version);
   to.text(box.display).text(box.credential.password_hash).text(box.credential.scram_sha256);
 }
 
 MailboxRow decode_mailbox(std::string_view key, std::string_view value) {
   Decoder from(value, "row of a mailbox");
-  from.version(row_version);
+  const auto version = from.version(directory_version);
   MailboxRow row;
   auto& box = row.mailbox;
   box.address = address_of(key);
@@ -180,7 +187,8 @@ MailboxRow decode_mailbox(std::string_view key, std::string_view value) {
   box.number = MailboxNumber{from.number<std::uint32_t>()};
   box.created = from.number<std::uint64_t>();
   row.removed_at = from.number<std::uint64_t>();
-  box.quota_octets = from.number<std::uint64_t>();
+  const auto quota = from.number<std::uint64_t>();
+  if (version >= 2 ? (flags & flag_quota) != 0 : quota != 0) box.quota_octets = quota;
   box.quota_messages = from.number<std::uint64_t>();
   box.credential.version = from.number<std::uint64_t>();
   box.display = from.text();

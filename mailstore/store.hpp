@@ -81,14 +81,28 @@ struct RebuildReport {
 struct NewMailbox {
   std::string address;  ///< canonical
   std::string display;
-  std::uint64_t quota_octets = 0, quota_messages = 0;
+  std::optional<std::uint64_t> quota_octets;  ///< nullopt: its domain's
+  std::uint64_t quota_messages = 0;
   Credential credential;  ///< version is ignored; empty hashes: no password
 };
 
 struct MailboxChange {
   std::optional<bool> locked;
-  std::optional<std::uint64_t> quota_octets, quota_messages;
+  std::optional<std::optional<std::uint64_t>> quota_octets;  ///< the inner nullopt: its domain's
+  std::optional<std::uint64_t> quota_messages;
   std::optional<Credential> credential;
+};
+
+struct DomainChange {
+  std::optional<bool> locked;
+  std::optional<std::string> catch_all;  ///< canonical; empty: none
+  std::optional<std::uint64_t> quota_octets;
+  std::optional<bool> plus_addressing;
+};
+
+struct PurgeResult {
+  std::vector<std::string> mailboxes;  ///< those that are gone
+  std::uint64_t busy = 0;              ///< left for another time: somebody reads them still
 };
 
 struct RemoveResult {
@@ -139,12 +153,22 @@ class Store {
   std::unique_ptr<DirectoryView> directory();
   asio::awaitable<Result<void>> add_domain(Domain domain);
   asio::awaitable<Result<void>> lock_domain(std::string name, bool locked);
+  /// `not_found` for a catch-all address that nobody has, `conflict` for settings that only a local domain has.
+  asio::awaitable<Result<void>> change_domain(std::string name, DomainChange change);
   /// `purge`: its mailboxes, aliases and their mail go with it; else `conflict` while it has any.
   asio::awaitable<Result<void>> remove_domain(std::string name, bool purge);
   asio::awaitable<Result<MailboxNumber>> add_mailbox(NewMailbox mailbox);
   asio::awaitable<Result<void>> change_mailbox(std::string address, MailboxChange change);
   /// Without `purge` the mail stays and the address is not given to anybody else.
   asio::awaitable<Result<void>> remove_mailbox(std::string address, bool purge);
+  /// Brings a removed mailbox back as it was, with what was accepted for it meanwhile. `exists`: it is there.
+  asio::awaitable<Result<void>> restore_mailbox(std::string address);
+  /// The same mailbox under another address; aliases and catch-alls that name it follow. Delivered-To of the mail it
+  /// holds stays. `display` as in NewMailbox.
+  asio::awaitable<Result<void>> rename_mailbox(std::string address, std::string to, std::string display);
+  /// Purges the mailboxes that were removed at `before` (microseconds since the Unix epoch) or earlier, in pieces, with
+  /// rests.
+  asio::awaitable<Result<PurgeResult>> purge_removed(std::uint64_t before);
   /// Adds the alias or replaces its targets. `conflict` for a loop or a mailbox of that name.
   asio::awaitable<Result<void>> put_alias(Alias alias);
   asio::awaitable<Result<void>> remove_alias(std::string address);

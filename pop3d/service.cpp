@@ -5,11 +5,14 @@
 #include <thread>
 #include <utility>
 
+#include <asio/co_spawn.hpp>
+#include <asio/detached.hpp>
 #include <nlohmann/json.hpp>
 
 #include "common/log.hpp"
 #include "pop3d/protocol/reply.hpp"
 #include "pop3d/session/session.hpp"
+#include "pop3d/sweep.hpp"
 
 namespace pop3d {
 
@@ -66,6 +69,7 @@ std::expected<void, std::string> Service::prepare(const config::Config& config) 
   options_.reserve = config.suite.store.reserve;
   options_.warn = [](std::string_view what) { common::log::warning("store", {{"what", what}}); };
   threads_ = static_cast<std::size_t>(config.suite.run.threads);
+  keep_removed_ = config.suite.store.keep_removed;
 
   net::Serve serve = [this](net::Worker& worker, net::Stream stream, net::Door door) {
     return this->serve(worker, std::move(stream), std::move(door));
@@ -86,6 +90,7 @@ std::expected<void, std::string> Service::start() {
   const std::size_t cores = std::max(1U, std::thread::hardware_concurrency());
   verifier_ = std::make_unique<common::auth::Verifier>(threads_ == 0 ? cores : threads_, remembered_passwords);
   server_->start();
+  asio::co_spawn(server_->workers().front()->context(), sweep_removed(*store_, keep_removed_), asio::detached);
   return {};
 }
 
@@ -110,6 +115,7 @@ std::expected<std::vector<std::string>, std::string> Service::reload(const confi
     settings_.set(before);
     return std::unexpected(std::move(reloaded.error()));
   }
+  keep_removed_ = config.suite.store.keep_removed;
   return std::vector<std::string>{};
 }
 

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <atomic>
+#include <chrono>
 #include <expected>
 #include <map>
 #include <memory>
@@ -37,6 +39,7 @@ class Service final : public common::daemon::Service {
   common::daemon::Snapshot<AllSettings> settings_;
   mailstore::Options options_;
   std::size_t threads_ = 0;
+  std::atomic<std::chrono::milliseconds> keep_removed_{};
   std::shared_ptr<mailstore::Store> store_;
   std::unique_ptr<common::auth::Verifier> verifier_;
   // Last: destroying it destroys the sessions that are left, and they refer to all of the above.

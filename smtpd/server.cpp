@@ -97,7 +97,9 @@ std::expected<std::vector<std::string>, std::string> SmtpService::reload(const c
 
 void SmtpService::stop(std::chrono::milliseconds grace) {
   listeners_->stop(grace);
-  // Before the listeners, and with them the sessions, are destroyed: the store finishes what it was handed.
+  // Before the listeners, and with them the sessions, are destroyed: what still waits for a password or a commit hears
+  // of it while the threads' contexts are there, and the store finishes what it was handed.
+  verifier_.reset();
   store_.reset();
 }
 

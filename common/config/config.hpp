@@ -21,6 +21,7 @@ struct Store {
   std::filesystem::path path;
   Octets map_size = 0;
   Octets reserve = 0;
+  Duration keep_removed{};  ///< 0: for ever
 };
 struct Run {
   std::string user;

@@ -26,6 +26,15 @@ const std::vector<Key> table = {
      .suite = [](Suite& s) -> Slot { return &s.store.reserve; },
      .doc = "Free disk space below which mail is answered 452 4.3.1."},
 
+    {.name = "store.keep_removed",
+     .type = K::time,
+     .defaults = {{every, R"("30d")"}},
+     .least = 1000,
+     .most = 100 * std::int64_t{365} * 86'400'000,
+     .zero_is_none = true,
+     .suite = [](Suite& s) -> Slot { return &s.store.keep_removed; },
+     .doc = "How long a mailbox that was removed can be restored; then pop3d purges it, with its mail; 0: for ever."},
+
     {.name = "run.user",
      .type = K::text,
      .defaults = {{every, R"("pennypost")"}},

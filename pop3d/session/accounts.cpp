@@ -29,10 +29,12 @@ mailstore::Result<std::optional<Account>> find_account(mailstore::DirectoryView&
   if (!*mailbox) return std::nullopt;
   auto& found = **mailbox;
   auto& credential = found.credential;
+  // The central postmaster is always reached, whatever is locked around it.
+  const bool central = found.address == "postmaster@" + std::string{default_domain};
   return Account{found.number,
                  std::move(found.address),
                  {credential.version, std::move(credential.password_hash), std::move(credential.scram_sha256)},
-                 locked || found.locked};
+                 found.locked || (locked && !central)};
 }
 
 }  // namespace pop3d

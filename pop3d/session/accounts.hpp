@@ -14,7 +14,7 @@ struct Account {
   mailstore::MailboxNumber mailbox{};
   std::string address;
   common::auth::StoredKeys keys;
-  bool locked = false;  ///< the mailbox, or its domain
+  bool locked = false;  ///< the mailbox, or its domain (which does not hold for the central postmaster)
 };
 
 /// Who a log-in name means: the mailbox of that address, a bare name completed with `default_domain`, an alias domain

@@ -69,6 +69,9 @@ constexpr auto table = std::to_array<ReplyText>({
     {Cause::unknown_domain, 550, "5.1.2", "no such domain here", fine},
     {Cause::relaying_denied, 550, "5.7.1", "relaying denied", fine},
     {Cause::routing_loop, 550, "5.4.6", "the alias leads too far", fine},
+    {Cause::mailbox_full, 452, "4.2.2", "mailbox full, try again later", fine},
+    // RFC 1870 6.1
+    {Cause::over_quota, 552, "5.2.2", "the message is larger than all that the mailbox may hold", fine},
     {Cause::too_many_recipients, 452, "4.5.3", "too many recipients, send the rest in another message", fine},
 
     {Cause::declared_too_big, 552, "5.3.4", "message too big, the limit is {} octets", fine},

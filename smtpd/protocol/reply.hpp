@@ -66,6 +66,8 @@ enum class Cause : std::uint8_t {
   unknown_domain,
   relaying_denied,
   routing_loop,
+  mailbox_full,
+  over_quota,
   too_many_recipients,
   // messages
   declared_too_big,

@@ -21,18 +21,25 @@ std::string with_domain(std::string_view local, std::string_view domain) {
   return address;
 }
 
+/// The mailbox that plain <postmaster> reaches (RFC 5321 4.5.1): always.
+bool is_central_postmaster(std::string_view address, std::string_view default_domain) {
+  return address.starts_with("postmaster@") && address.substr(postmaster.size() + 1) == default_domain;
+}
+
 /// What the directory has under one address.
 struct Found {
   std::optional<mailstore::Mailbox> mailbox;
   std::optional<mailstore::Alias> alias;
+  bool catch_all = false;  ///< `alias` stands for it
   explicit operator bool() const { return mailbox || alias; }
 };
 
 /// The way from one recipient to its mailboxes.
 class Walk {
  public:
-  Walk(DirectoryView& directory, std::string_view default_domain, Explanation* explanation)
-      : directory_(directory), default_domain_(default_domain), explanation_(explanation) {}
+  enum class CatchAll : std::uint8_t { no, yes };
+  Walk(DirectoryView& directory, std::string_view default_domain, CatchAll catch_all, Explanation* explanation)
+      : directory_(directory), default_domain_(default_domain), catch_all_(catch_all), explanation_(explanation) {}
 
   Result<void> from(const std::string& address) { return visit(address, 0); }
   const std::vector<Target>& targets() const { return targets_; }
@@ -48,7 +55,7 @@ class Walk {
   }
 
   /// The domain whose directory entries count for `name`; nullopt, with the reason noted: none of ours.
-  Result<std::optional<std::string>> home_of(std::string_view name, const std::string& address) {
+  Result<std::optional<mailstore::Domain>> home_of(std::string_view name, const std::string& address) {
     std::string at{name};
     // An alias domain of an alias domain is refused by the store; one step more than it allows is looked at.
     for (int hop = 0; hop < 3; ++hop) {
@@ -59,7 +66,7 @@ class Walk {
         note(hop == 0 ? Outcome::not_ours : Outcome::no_domain);
         return std::nullopt;
       }
-      if ((*domain)->kind == DomainKind::local) return std::move((*domain)->name);
+      if ((*domain)->kind == DomainKind::local) return std::move(*domain);
       if ((*domain)->kind != DomainKind::alias) {
         explain(address, at + " is not a domain with mailboxes");
         note(Outcome::not_ours);
@@ -92,13 +99,14 @@ class Walk {
     return found;
   }
 
-  /// Exact, plus form, postmaster.
-  Result<Found> find_in_order(std::string_view local, const std::string& domain) {
+  /// Exact, plus form, postmaster, catch-all.
+  Result<Found> find_in_order(std::string_view local, const mailstore::Domain& home) {
+    const std::string& domain = home.name;
     std::string address = with_domain(local, domain);
     auto found = find(address);
     if (!found || *found) return found;
     const auto plus = local.find('+');
-    if (plus != std::string_view::npos && plus != 0) {
+    if (home.plus_addressing && plus != std::string_view::npos && plus != 0) {
       const std::string base = with_domain(local.substr(0, plus), domain);
       found = find(base);
       if (!found) return found;
@@ -111,8 +119,14 @@ class Walk {
     // RFC 5321 4.5.1: every domain has a postmaster.
     if (local == postmaster && domain != default_domain_ && !default_domain_.empty()) {
       const std::string central = with_domain(postmaster, default_domain_);
-      explain(address, "goes to " + central);
-      return find(central);
+      found = find(central);
+      if (found && *found) explain(address, "goes to " + central);
+      if (!found || *found) return found;
+    }
+    if (catch_all_ == CatchAll::yes && !home.catch_all.empty()) {
+      explain(address, "is nobody's, and goes to the catch-all address " + home.catch_all);
+      // As an alias would: what is behind it is found by the same rules.
+      return Found{std::nullopt, mailstore::Alias{address, {home.catch_all}}, true};
     }
     return found;
   }
@@ -139,27 +153,39 @@ class Walk {
     if (found->mailbox) {
       explain(address,
               found->mailbox->address == address ? "is a mailbox" : "leads to the mailbox " + found->mailbox->address);
-      add(std::move(*found->mailbox));
-      return {};
+      return add(std::move(*found->mailbox), **home);
     }
     if (!found->alias) {
       explain(address, "is neither mailbox nor alias");
       note(Outcome::unknown);
       return {};
     }
-    for (const auto& target : found->alias->targets) explain(found->alias->address, "is an alias of " + target);
+    for (const auto& target : found->alias->targets) {
+      if (!found->catch_all) explain(found->alias->address, "is an alias of " + target);
+    }
     for (const auto& target : found->alias->targets) {
       if (auto visited = visit(target, depth + 1); !visited) return visited;
     }
     return {};
   }
 
-  void add(mailstore::Mailbox mailbox) {
+  Result<void> add(mailstore::Mailbox mailbox, const mailstore::Domain& home) {
     const bool there = targets_.size() < 16
                            ? std::ranges::any_of(
                                  targets_, [&](const Target& t) { return t.mailbox == mailbox.number; })
                            : !numbers().insert(mailbox.number).second;
-    if (!there) targets_.push_back({mailbox.number, std::move(mailbox.address)});
+    if (there) return {};
+    mailstore::Limits limits;
+    if (mailbox.quota_octets || mailbox.address.ends_with('@' + home.name)) {
+      limits = mailstore::limits_of(mailbox, home);
+    } else {
+      // The central postmaster, from another domain.
+      auto own = directory_.domain(mailbox.address.substr(mailbox.address.rfind('@') + 1));
+      if (!own) return std::unexpected(std::move(own.error()));
+      limits = mailstore::limits_of(mailbox, *own ? **own : mailstore::Domain{});
+    }
+    targets_.push_back({mailbox.number, std::move(mailbox.address), limits});
+    return {};
   }
 
   std::unordered_set<mailstore::MailboxNumber>& numbers() {
@@ -171,6 +197,7 @@ class Walk {
 
   DirectoryView& directory_;
   std::string_view default_domain_;
+  CatchAll catch_all_;
   Explanation* explanation_;
   Outcome worst_ = Outcome::local;   ///< what makes the whole recipient wrong
   Outcome gone_ = Outcome::unknown;  ///< why there is nobody, when there is nobody
@@ -183,10 +210,27 @@ class Walk {
 
 Result<Resolution> resolve(DirectoryView& directory, const common::Address& recipient, std::string_view default_domain,
                            Explanation* explanation) {
-  Walk walk{directory, default_domain, explanation};
+  Walk walk{directory, default_domain, Walk::CatchAll::yes, explanation};
   if (auto walked = walk.from(common::canonical_key(recipient)); !walked)
     return std::unexpected(std::move(walked.error()));
   return walk.take();
+}
+
+Result<Outcome> check_room(DirectoryView& directory, const std::vector<Target>& targets,
+                           std::optional<std::uint64_t> declared, std::string_view default_domain) {
+  auto outcome = Outcome::local;
+  for (const auto& target : targets) {
+    const auto& limits = target.limits;
+    if (limits.octets == 0 && limits.messages == 0) continue;
+    if (is_central_postmaster(target.address, default_domain)) continue;
+    if (limits.octets != 0 && declared.value_or(0) > limits.octets) return Outcome::too_big;
+    const auto totals = directory.totals(target.mailbox);
+    if (!totals) return std::unexpected(totals.error());
+    const bool octets_used_up = limits.octets != 0 && totals->octets >= limits.octets;
+    const bool messages_used_up = limits.messages != 0 && totals->messages >= limits.messages;
+    if (octets_used_up || messages_used_up) outcome = Outcome::full;
+  }
+  return outcome;
 }
 
 Result<std::optional<Account>> find_account(DirectoryView& directory, std::string_view name,
@@ -207,13 +251,14 @@ Result<std::optional<Account>> find_account(DirectoryView& directory, std::strin
   auto mailbox = directory.mailbox(common::canonical_key(*address));
   if (!mailbox) return std::unexpected(std::move(mailbox.error()));
   if (!*mailbox) return std::nullopt;
-  const bool locked = domain_locked || (*domain)->locked || (*mailbox)->locked;
+  const bool central = is_central_postmaster((*mailbox)->address, default_domain);
+  const bool locked = (*mailbox)->locked || (!central && (domain_locked || (*domain)->locked));
   return Account{std::move(**mailbox), locked};
 }
 
 Result<bool> is_address_of(DirectoryView& directory, const common::Address& sender, mailstore::MailboxNumber mailbox,
                            std::string_view default_domain) {
-  Walk walk{directory, default_domain, nullptr};
+  Walk walk{directory, default_domain, Walk::CatchAll::no, nullptr};
   if (auto walked = walk.from(common::canonical_key(sender)); !walked)
     return std::unexpected(std::move(walked.error()));
   return std::ranges::any_of(walk.targets(), [&](const Target& target) { return target.mailbox == mailbox; });

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,13 +20,18 @@ enum class Outcome : std::uint8_t {
   no_domain,  ///< an alias domain whose domain is gone
   not_ours,   ///< a domain that is not ours, directly or by way of an alias
   too_far,    ///< aliases lead to more addresses, or deeper, than anybody means
+  full,       ///< a mailbox that it leads to is full
+  too_big,    ///< the message as declared is larger than the whole quota of a mailbox that it leads to
 };
 
 /// A mailbox that gets a copy.
 struct Target {
   mailstore::MailboxNumber mailbox{};
   std::string address;  ///< the mailbox's own, canonical
-  friend bool operator==(const Target&, const Target&) = default;
+  mailstore::Limits limits{};
+  friend bool operator==(const Target& one, const Target& other) {
+    return one.mailbox == other.mailbox && one.address == other.address;
+  }
 };
 
 struct Resolution {
@@ -46,23 +52,29 @@ inline constexpr std::size_t alias_depth_limit = 16;
 inline constexpr std::size_t address_limit = 10'000;
 
 /// Where `recipient` (with a domain) leads, in the order of precedence: exact mailbox or alias; the plus form;
-/// postmaster. An alias domain has the local parts of another. An alias of which a target is not ours leads nowhere: a
-/// part of its readers would miss the message. A target of ours that is gone is passed over as long as another one is
-/// there. `explanation`: gets the way, if given.
+/// postmaster; the domain's catch-all. An alias domain has the local parts of another. An alias of which a target is
+/// not ours leads nowhere: a part of its readers would miss the message. A target of ours that is gone is passed over
+/// as long as another one is there. `explanation`: gets the way, if given.
 mailstore::Result<Resolution> resolve(mailstore::DirectoryView& directory, const common::Address& recipient,
                                       std::string_view default_domain, Explanation* explanation = nullptr);
+
+/// Whether all of `targets` have room: Outcome::local, full, too_big (`declared`: SIZE= of MAIL, RFC 1870 6.1). A part
+/// of an alias's readers must not miss a message, so that one full mailbox is enough. The central postmaster's is never
+/// full.
+mailstore::Result<Outcome> check_room(mailstore::DirectoryView& directory, const std::vector<Target>& targets,
+                                      std::optional<std::uint64_t> declared, std::string_view default_domain);
 
 /// Who logs in.
 struct Account {
   mailstore::Mailbox mailbox;
-  bool locked = false;  ///< itself or its domain
+  bool locked = false;  ///< itself or its domain; the lock of the domain does not hold for the central postmaster
 };
 /// The mailbox of a log-in name: its address, or its local part in the default domain; in an alias domain too. nullopt:
 /// nobody.
 mailstore::Result<std::optional<Account>> find_account(mailstore::DirectoryView& directory, std::string_view name,
                                                        std::string_view default_domain);
 
-/// Whether mail to `sender` would reach `mailbox`: then it may also come from there.
+/// Whether mail to `sender` would reach `mailbox`, other than as a catch-all: then it may also come from there.
 mailstore::Result<bool> is_address_of(mailstore::DirectoryView& directory, const common::Address& sender,
                                       mailstore::MailboxNumber mailbox, std::string_view default_domain);
 

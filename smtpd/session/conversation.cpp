@@ -28,6 +28,10 @@ Cause cause_of(routing::Outcome outcome) {
       return Cause::relaying_denied;
     case routing::Outcome::too_far:
       return Cause::routing_loop;
+    case routing::Outcome::full:
+      return Cause::mailbox_full;
+    case routing::Outcome::too_big:
+      return Cause::over_quota;
     case routing::Outcome::unknown:
       break;
   }
@@ -252,6 +256,7 @@ Step Conversation::on_mail(std::string_view argument) {
     }
     transaction.envelope.reverse_path = common::format_address(*mail->sender);
   }
+  transaction.declared = mail->size;
   transaction.envelope.server = terms_.server;
   transaction.envelope.utf8 = mail->utf8;
   transaction.envelope.eight_bit = mail->body == Body::eight_bit_mime;
@@ -285,7 +290,7 @@ Step Conversation::on_rcpt(std::string_view argument) {
     if (terms_.default_domain.empty()) return reply(Cause::bad_recipient, "domain missing");
     rcpt->recipient.domain = terms_.default_domain;  // RFC 5321 4.5.1 has <postmaster> so; the others are S07
   }
-  return CheckRecipient{std::move(rcpt->recipient)};
+  return CheckRecipient{std::move(rcpt->recipient), transaction_->declared};
 }
 
 Step Conversation::on_recipient(const CheckRecipient& asked, std::expected<routing::Resolution, Cause> found) {

@@ -39,6 +39,7 @@ struct CheckSender {
 /// Where does this recipient lead? on_recipient()
 struct CheckRecipient {
   common::Address recipient;
+  std::optional<std::uint64_t> declared{};  ///< SIZE= of MAIL
 };
 /// Open a draft, send the go-ahead, read the message, store it. on_message()
 struct ReadMessage {
@@ -94,6 +95,7 @@ struct AuthNote {
 /// A message on its way: from MAIL to the end of data.
 struct Transaction {
   mailstore::Envelope envelope;
+  std::optional<std::uint64_t> declared;        ///< SIZE= of MAIL
   std::uint64_t recipients = 0;                 ///< RCPT commands taken
   std::string recipient;                        ///< the first of them, as the peer wrote it but canonical in form
   std::unordered_set<std::uint32_t> mailboxes;  ///< of envelope.owners, once there are many

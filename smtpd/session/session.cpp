@@ -13,6 +13,18 @@ using common::net::End;
 /// More than this is given back before a wait.
 constexpr std::size_t kept_reply_octets = 512;
 
+/// Where a recipient leads, and whether there is room.
+mailstore::Result<routing::Resolution> resolve_with_room(mailstore::DirectoryView& directory,
+                                                         const CheckRecipient& question,
+                                                         std::string_view default_domain) {
+  auto found = routing::resolve(directory, question.recipient, default_domain);
+  if (!found || found->outcome != routing::Outcome::local) return found;
+  const auto room = routing::check_room(directory, found->targets, question.declared, default_domain);
+  if (!room) return std::unexpected(room.error());
+  found->outcome = *room;
+  return found;
+}
+
 }  // namespace
 
 Session::Session(Services services, common::net::Worker& worker, common::net::Stream stream,
@@ -193,7 +205,7 @@ Step Session::check_recipient(const CheckRecipient& question) {
   std::expected<routing::Resolution, Cause> answer;
   {
     const auto directory = services_.store.directory();
-    auto found = routing::resolve(*directory, question.recipient, server_->terms.default_domain);
+    auto found = resolve_with_room(*directory, question, server_->terms.default_domain);
     if (found) {
       answer = std::move(*found);
     } else {

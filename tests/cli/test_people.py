@@ -34,7 +34,9 @@ class Domains(PostOffice):
         shown = self.done_json("domain", "show", "example.test")
         self.assertRegex(shown.pop("created"), RFC3339)
         self.assertEqual(
-            shown, {"name": "example.test", "kind": "local", "alias_of": None, "locked": False, "mailboxes": 1}
+            shown,
+            {"name": "example.test", "kind": "local", "alias_of": None, "locked": False, "mailboxes": 1,
+             "catch_all": None, "quota": 0, "plus_addressing": True},
         )
         self.assertRegex(self.done("domain", "show", "example.test"), r"(?m)^Locked +no$")
 
@@ -45,6 +47,39 @@ class Domains(PostOffice):
         self.assertIs(self.done_json("domain", "lock", "example.test")["changed"], False)
         self.assertIn("unlocked", self.done("domain", "unlock", "example.test"))
         self.assertFalse(self.done_json("domain", "show", "example.test")["locked"])
+
+    def test_settings(self):
+        self.refused(2, ["domain", "set", "example.test"], "nothing to set")
+        self.refused(2, ["domain", "set", "example.test", "--quota", "much"], "not a size")
+        self.refused(2, ["domain", "set", "example.test", "--plus-addressing", "maybe"], "on or off")
+        self.refused(2, ["domain", "set", "example.test", "--catch-all", "bob"], "has no domain")
+        self.refused(1, ["domain", "set", "example.test", "--catch-all", "bob@example.test"], "nobody has this address",
+                     "mailbox add bob@example.test")
+        self.refused(1, ["domain", "set", "nowhere.test", "--quota", "1"], "no domain nowhere.test here")
+        self.add_mailbox("bob@example.test")
+        said = self.done("domain", "set", "example.test", "--catch-all", "Bob@Example.test", "--quota", "2MB", "--plus-addressing", "off")
+        self.assertIn("catch-all bob@example.test, quota 2.0 MB, plus addressing off", said)
+
+        def settings(name="example.test"):
+            shown = self.done_json("domain", "show", name)
+            return shown["catch_all"], shown["quota"], shown["plus_addressing"]
+
+        self.assertEqual(settings(), ("bob@example.test", 2097152, False))
+        self.assertIn("has that already", self.done("domain", "set", "example.test", "--plus-addressing", "off"))
+        self.assertTrue(self.done_json("domain", "set", "example.test", "--catch-all", "none", "--plus-addressing", "on")["changed"])
+        self.assertEqual(settings(), (None, 2097152, True))
+        self.done("domain", "add", "second.test", "--catch-all", "bob@example.test", "--quota", "1KB", "--plus-addressing", "off")
+        self.assertEqual(settings("second.test"), ("bob@example.test", 1024, False))
+        self.assertRegex(self.done("domain", "show", "second.test"), r"(?m)^Catch-all +bob@example.test$")
+        self.refused(1, ["domain", "add", "third.test", "--catch-all", "x@third.test"], "nobody has this address")
+        self.refused(2, ["domain", "add", "alias.test", "--alias-of", "example.test", "--quota", "1KB"], "set them there")
+        self.done("domain", "add", "alias.test", "--alias-of", "example.test")
+        self.refused(1, ["domain", "set", "alias.test", "--quota", "1KB"], "an alias of example.test")
+        self.done("domain", "remove", "second.test")
+        self.done("domain", "remove", "alias.test")
+        self.done("domain", "remove", "example.test", "--purge")
+        self.done("domain", "add", "first.test", "--catch-all", "postmaster@first.test")
+        self.assertEqual(settings("first.test")[0], "postmaster@first.test")
 
     def test_alias_domain(self):
         self.done("domain", "add", "alias.test", "--alias-of", "example.test")
@@ -96,7 +131,9 @@ class Mailboxes(PostOffice):
                 "octets": 0,
                 "arrivals": 0,
                 "quota": 0,
+                "quota_of_domain": True,
                 "max_messages": 0,
+                "used_percent": None,
             },
         )
         self.assertIn("removed", self.done("mailbox", "remove", "bob@example.test"))
@@ -144,15 +181,81 @@ class Mailboxes(PostOffice):
         for broken in ("", "secret", "$9$x$y", crypted[:-1]):
             self.refused(2, ["mailbox", "add", "ann@example.test", "--hash", broken], "--hash")
 
-    def test_limits_are_refused_until_they_are_kept(self):
-        for option, value in (("--quota", "1GB"), ("--quota", "5"), ("--max-messages", "10")):
-            self.refused(2, ["mailbox", "add", "bob@example.test", "--no-password", option, value], option, value, "not supported yet")
-            self.refused(2, ["mailbox", "set", "postmaster@example.test", option, value], option, "not supported yet")
+    def test_limits(self):
         self.refused(2, ["mailbox", "set", "postmaster@example.test", "--quota", "much"], "not a size")
         self.refused(2, ["mailbox", "set", "postmaster@example.test", "--quota", "99999999999GB"], "not a size")
+        self.refused(2, ["mailbox", "set", "postmaster@example.test", "--max-messages", "-1"], "not a number")
         self.refused(2, ["mailbox", "set", "postmaster@example.test"], "nothing to set")
-        self.done("mailbox", "add", "bob@example.test", "--no-password", "--quota", "0", "--max-messages", "0")
-        self.assertIn("no limits", self.done("mailbox", "set", "bob@example.test", "--quota", "0MB"))
+        self.refused(2, ["mailbox", "add", "bob@example.test", "--no-password", "--quota", "1TB"], "not a size")
+        self.assertEqual(len(self.done_json("mailbox", "list")), 1)
+        self.done("mailbox", "add", "bob@example.test", "--no-password", "--quota", "1KB", "--max-messages", "4")
+
+        def limits(address="bob@example.test"):
+            shown = self.done_json("mailbox", "show", address)
+            return shown["quota"], shown["quota_of_domain"], shown["max_messages"], shown["used_percent"]
+
+        self.assertEqual(limits(), (1024, False, 4, 0))
+        self.put_message("bob@example.test", b"Subject: x\r\n\r\n" + b"x" * 400 + b"\r\n")
+        used = self.done_json("mailbox", "stat")[0]
+        self.assertEqual((used["address"], used["quota"], used["max_messages"]), ("bob@example.test", 1024, 4))
+        self.assertEqual(used["used_percent"], used["octets"] * 100 // 1024)
+        self.assertGreater(used["used_percent"], 39)
+        self.assertEqual(self.done_json("mailbox", "list")[0]["used_percent"], used["used_percent"])
+        self.assertIsNone(self.done_json("mailbox", "list")[1]["used_percent"])
+        self.assertRegex(self.done("mailbox", "stat"), r"(?m)^bob@example.test +1 +.*%")
+        self.assertRegex(self.done("mailbox", "show", "bob@example.test"), r"(?m)^Quota +1\.0 KB$")
+
+        self.assertIn("2 messages at most", self.done("mailbox", "set", "bob@example.test", "--max-messages", "2"))
+        self.assertEqual(limits()[3], 50, "the limit that is nearer counts")
+        self.assertIn("has that already", self.done("mailbox", "set", "bob@example.test", "--quota", "1024"))
+        self.done("domain", "set", "example.test", "--quota", "1MB")
+        self.assertEqual(limits()[:2], (1024, False))
+        self.assertEqual(limits("postmaster@example.test")[:2], (1048576, True))
+        self.done("mailbox", "set", "bob@example.test", "--quota", "default")
+        self.assertEqual(limits()[:2], (1048576, True))
+        self.assertIn("no quota", self.done("mailbox", "set", "bob@example.test", "--quota", "0", "--max-messages", "0"))
+        self.assertEqual(limits(), (0, False, 0, None))
+
+    def test_restore(self):
+        self.add_mailbox("bob@example.test")
+        self.put_message("bob@example.test", b"Subject: before\r\n\r\nx\r\n")
+        self.assertIs(self.done_json("mailbox", "restore", "bob@example.test")["changed"], False)
+        self.assertIn("mailbox restore bob@example.test", self.done("mailbox", "remove", "bob@example.test"))
+        self.refused(1, ["mailbox", "show", "bob@example.test"], "it was removed", "mailbox restore bob@example.test", "--purge")
+        self.refused(1, ["mailbox", "add", "bob@example.test", "--no-password"], "mailbox restore bob@example.test",
+                     "mailbox remove --purge bob@example.test")
+        removed = self.done_json("mailbox", "list", "--removed")
+        self.assertRegex(removed[0].pop("removed"), RFC3339)
+        self.assertGreater(removed[0].pop("octets"), 20)
+        self.assertEqual(removed, [{"address": "bob@example.test", "messages": 1}])
+        self.assertEqual([m["address"] for m in self.done_json("mailbox", "list")], ["postmaster@example.test"])
+        self.assertIn("restored with 1 message", self.done("mailbox", "restore", "bob@example.test"))
+        self.assertEqual(self.done_json("mailbox", "show", "bob@example.test")["messages"], 1)
+        self.assertEqual(self.done_json("mailbox", "list", "--removed"), [])
+        self.done("mailbox", "remove", "bob@example.test", "--purge")
+        self.refused(1, ["mailbox", "restore", "bob@example.test"], "no removed mailbox bob@example.test", "list --removed")
+        self.refused(1, ["mailbox", "restore", "eve@example.test"], "no removed mailbox eve@example.test")
+
+    def test_rename(self):
+        self.done("mailbox", "add", "bob@example.test", "--password-stdin", stdin=b"secret word\n")
+        self.add_mailbox("ann@example.test")
+        self.put_message("bob@example.test", b"Subject: to bob\r\n\r\nx\r\n")
+        self.done("alias", "add", "sales@example.test", "bob@example.test", "ann@example.test")
+        self.refused(1, ["mailbox", "rename", "eve@example.test", "x@example.test"], "no mailbox eve@example.test")
+        self.refused(1, ["mailbox", "rename", "bob@example.test", "ann@example.test"], "ann@example.test is there already")
+        self.refused(1, ["mailbox", "rename", "bob@example.test", "sales@example.test"], "is an alias")
+        self.refused(1, ["mailbox", "rename", "bob@example.test", "bob@nowhere.test"], "no domain nowhere.test here")
+        self.refused(2, ["mailbox", "rename", "bob@example.test", "bob"], "has no domain")
+        answer = self.done_json("mailbox", "rename", "bob@example.test", "Robert@example.test")
+        self.assertEqual((answer["changed"], answer["mailbox"]), (True, "robert@example.test"))
+        shown = self.done_json("mailbox", "show", "robert@example.test")
+        self.assertEqual((shown["display"], shown["messages"], shown["scram_sha256"]), ("Robert@example.test", 1, True))
+        self.assertEqual(self.done_json("alias", "show", "sales@example.test")["targets"], ["robert@example.test", "ann@example.test"])
+        ident = self.done_json("message", "list", "robert@example.test")[0]["id"]
+        self.assertIn("Delivered-To: bob@example.test", self.done("message", "show", "robert@example.test", ident))
+        self.refused(1, ["mailbox", "show", "bob@example.test"], "no mailbox bob@example.test")
+        self.assertIs(self.done_json("mailbox", "rename", "robert@example.test", "Robert@example.test")["changed"], False)
+        self.add_mailbox("bob@example.test")
 
     def test_lock(self):
         self.add_mailbox("bob@example.test")

@@ -191,6 +191,9 @@ Result<void> add_domain(Store& store, Domain domain) {
 Result<void> lock_domain(Store& store, std::string name, bool locked) {
   return wait_for(store.lock_domain(std::move(name), locked));
 }
+Result<void> change_domain(Store& store, std::string name, DomainChange change) {
+  return wait_for(store.change_domain(std::move(name), std::move(change)));
+}
 Result<void> remove_domain(Store& store, std::string name, bool purge) {
   return wait_for(store.remove_domain(std::move(name), purge));
 }
@@ -205,6 +208,16 @@ Result<void> change_mailbox(Store& store, std::string address, MailboxChange cha
 }
 Result<void> remove_mailbox(Store& store, std::string address, bool purge) {
   return wait_for(store.remove_mailbox(std::move(address), purge));
+}
+Result<void> restore_mailbox(Store& store, std::string address) {
+  return wait_for(store.restore_mailbox(std::move(address)));
+}
+Result<void> rename_mailbox(Store& store, std::string address, std::string to) {
+  auto display = to;
+  return wait_for(store.rename_mailbox(std::move(address), std::move(to), std::move(display)));
+}
+Result<PurgeResult> purge_removed(Store& store, std::uint64_t before) {
+  return wait_for(store.purge_removed(before));
 }
 Result<void> put_alias(Store& store, Alias alias) {
   return wait_for(store.put_alias(std::move(alias)));

@@ -19,6 +19,8 @@ class MaildropLock;
 struct Options;
 struct NewMailbox;
 struct MailboxChange;
+struct DomainChange;
+struct PurgeResult;
 }  // namespace mailstore
 
 /// A store in a folder of its own and its awaitable operations for callers that may block.
@@ -78,11 +80,15 @@ Result<std::uint64_t> remove(mailstore::Store& store, mailstore::MailboxNumber m
 
 Result<void> add_domain(mailstore::Store& store, mailstore::Domain domain);
 Result<void> lock_domain(mailstore::Store& store, std::string name, bool locked);
+Result<void> change_domain(mailstore::Store& store, std::string name, mailstore::DomainChange change);
 Result<void> remove_domain(mailstore::Store& store, std::string name, bool purge);
 Result<mailstore::MailboxNumber> add_mailbox(mailstore::Store& store, std::string address);
 Result<mailstore::MailboxNumber> add_mailbox(mailstore::Store& store, mailstore::NewMailbox mailbox);
 Result<void> change_mailbox(mailstore::Store& store, std::string address, mailstore::MailboxChange change);
 Result<void> remove_mailbox(mailstore::Store& store, std::string address, bool purge);
+Result<void> restore_mailbox(mailstore::Store& store, std::string address);
+Result<void> rename_mailbox(mailstore::Store& store, std::string address, std::string to);
+Result<mailstore::PurgeResult> purge_removed(mailstore::Store& store, std::uint64_t before);
 Result<void> put_alias(mailstore::Store& store, mailstore::Alias alias);
 Result<void> remove_alias(mailstore::Store& store, std::string address);
 

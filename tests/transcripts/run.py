@@ -125,12 +125,12 @@ class Player:
         self.heard = []   # for the report
 
     def prepare(self):
-        domains = {suite.DOMAIN}
+        domains = [suite.DOMAIN]
         self.house.tool("domain", "add", suite.DOMAIN, "--if-not-exists")
         for given in self.transcript.givens:
             words = shlex.split(given.text) if given.kind != "message" else []
             if given.kind == "domain":
-                domains.add(words[0])
+                domains.append(words[0])
                 self.house.tool("domain", "add", *words, "--if-not-exists")
             elif given.kind == "mailbox":
                 self.house.add_mailbox(words[0], words[2] if words[1:2] == ["password"] else None)
@@ -149,7 +149,7 @@ class Player:
     def tidy(self):
         for connection in self.connections.values():
             connection.close()
-        for name in sorted(self.domains - {suite.DOMAIN}) + [suite.DOMAIN]:
+        for name in reversed(self.domains):  # an alias domain before the one that it stands for
             self.house.tool("domain", "remove", name, "--purge", "--if-exists")
 
     def play(self):

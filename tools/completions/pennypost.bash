@@ -4,8 +4,8 @@
 _pennypost_commands() {
   case "$1" in
     '') echo 'domain mailbox alias message store config status reload' ;;
-    domain) echo 'add remove list show lock unlock' ;;
-    mailbox) echo 'add set remove list stat show passwd lock unlock' ;;
+    domain) echo 'add set remove list show lock unlock' ;;
+    mailbox) echo 'add set remove restore rename list stat show passwd lock unlock' ;;
     alias) echo 'add remove list show' ;;
     message) echo 'list show delete' ;;
     store) echo 'init check stat' ;;
@@ -16,7 +16,9 @@ _pennypost_commands() {
 _pennypost_options() {
   local everywhere='--config --json --version --help'
   case "$1" in
-    'domain add') echo "--alias-of --remote --drop --if-not-exists $everywhere" ;;
+    'domain add') echo "--alias-of --remote --drop --if-not-exists --catch-all --quota --plus-addressing $everywhere" ;;
+    'domain set') echo "--catch-all --quota --plus-addressing $everywhere" ;;
+    'mailbox list') echo "--removed $everywhere" ;;
     'domain remove' | 'mailbox remove') echo "--purge --if-exists $everywhere" ;;
     'mailbox add') echo "--password-stdin --no-password --hash --quota --max-messages --if-not-exists $everywhere" ;;
     'mailbox set') echo "--quota --max-messages $everywhere" ;;
@@ -85,10 +87,10 @@ _pennypost() {
     words=$(_pennypost_commands "$group")
   else
     case "$group $command" in
-      'domain remove' | 'domain show' | 'domain lock' | 'domain unlock' | 'mailbox list' | 'mailbox stat' | 'alias list')
+      'domain set' | 'domain remove' | 'domain show' | 'domain lock' | 'domain unlock' | 'mailbox list' | 'mailbox stat' | 'alias list')
         [[ -z $first ]] && words=$(_pennypost_names domain list)
         ;;
-      'mailbox set' | 'mailbox remove' | 'mailbox show' | 'mailbox passwd' | 'mailbox lock' | 'mailbox unlock' | 'message list')
+      'mailbox set' | 'mailbox remove' | 'mailbox rename' | 'mailbox show' | 'mailbox passwd' | 'mailbox lock' | 'mailbox unlock' | 'message list')
         [[ -z $first ]] && words=$(_pennypost_names mailbox list)
         ;;
       'alias remove' | 'alias show') [[ -z $first ]] && words=$(_pennypost_names alias list) ;;

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "tools/pennypost/await.hpp"
+#include "tools/pennypost/limits.hpp"
 #include "tools/pennypost/names.hpp"
 #include "tools/pennypost/pages.hpp"
 #include "tools/pennypost/program.hpp"
@@ -27,12 +28,71 @@ std::string_view kind_name(mailstore::DomainKind kind) {
   return "unknown";
 }
 
+/// Settings of a local domain, as options; empty: not given.
+struct Settings {
+  std::string catch_all;
+  std::string quota;
+  std::string plus_addressing;
+  bool given() const { return !(catch_all.empty() && quota.empty() && plus_addressing.empty()); }
+};
+
+void add_setting_options(CLI::App* command, Settings& settings) {
+  command->add_option("--catch-all", settings.catch_all, "Mail for addresses that nobody has goes here; none: nowhere")
+      ->type_name("ADDRESS");
+  command->add_option("--quota", settings.quota, "Most octets a mailbox without a quota of its own holds; 0: no limit")
+      ->type_name("SIZE");
+  command->add_option("--plus-addressing", settings.plus_addressing, "name+anything reaches name; on unless set")
+      ->type_name("on|off");
+}
+
+mailstore::DomainChange parse_settings(const Settings& given) {
+  mailstore::DomainChange change;
+  if (given.catch_all == "none") {
+    change.catch_all = std::string();
+  } else if (!given.catch_all.empty()) {
+    change.catch_all = parse_given_address(given.catch_all).key;
+  }
+  if (!given.quota.empty()) change.quota_octets = need_size("--quota", given.quota);
+  if (!given.plus_addressing.empty()) {
+    if (given.plus_addressing != "on" && given.plus_addressing != "off")
+      refuse(fmt::format("--plus-addressing {}: write on or off", given.plus_addressing));
+    change.plus_addressing = given.plus_addressing == "on";
+  }
+  return change;
+}
+
+void apply(const mailstore::DomainChange& change, mailstore::Domain& domain) {
+  if (change.catch_all) domain.catch_all = *change.catch_all;
+  if (change.quota_octets) domain.quota_octets = *change.quota_octets;
+  if (change.plus_addressing) domain.plus_addressing = *change.plus_addressing;
+}
+
+std::string describe(const mailstore::Domain& domain) {
+  return fmt::format("{}, {}, plus addressing {}",
+                     domain.catch_all.empty() ? "no catch-all" : "catch-all " + domain.catch_all,
+                     domain.quota_octets == 0 ? "no quota" : "quota " + format_octets(domain.quota_octets),
+                     domain.plus_addressing ? "on" : "off");
+}
+
+/// Looked at before the store does, for a remedy.
+void need_somebody(mailstore::DirectoryView& view, const mailstore::DomainChange& change) {
+  if (!change.catch_all || change.catch_all->empty()) return;
+  const auto& address = *change.catch_all;
+  if (need(view.mailbox(address), fmt::format("{} could not be read", address))) return;
+  if (need(view.alias(address), fmt::format("{} could not be read", address))) return;
+  fail(
+      fmt::format("--catch-all {}: nobody has this address; add it first with 'pennypost mailbox add {}', then "
+                  "'pennypost domain set'",
+                  address, address));
+}
+
 struct AddArguments {
   std::string name;
   std::string alias_of;
   bool remote = false;
   bool drop = false;
   bool if_not_exists = false;
+  Settings settings;
 };
 
 /// Nothing to do for a name that is there, in the same form; nullopt: it is not there.
@@ -60,11 +120,15 @@ void add(Session& session, const AddArguments& given) {
   mailstore::Domain domain;
   domain.name = name;
   if (!given.alias_of.empty()) {
+    if (given.settings.given())
+      refuse("--alias-of: an alias domain has the settings of the domain that it stands for; set them there");
     domain.kind = mailstore::DomainKind::alias;
     domain.alias_of = parse_given_domain(given.alias_of);
     if (domain.alias_of == name)
       refuse(fmt::format("--alias-of {}: a domain cannot be its own alias; name another", name));
   }
+  const auto settings = parse_settings(given.settings);
+  apply(settings, domain);
   {
     const auto view = session.directory();
     if (is_already_there(*view, name, given, domain.alias_of)) {
@@ -72,6 +136,8 @@ void add(Session& session, const AddArguments& given) {
       return;
     }
     if (!domain.alias_of.empty()) need_local_domain(*view, domain.alias_of);
+    // The first domain's postmaster comes with it.
+    if (settings.catch_all != "postmaster@" + name) need_somebody(*view, settings);
   }
   const auto alias_of = domain.alias_of;
   need(run_awaitable(session.store().add_domain(std::move(domain))), fmt::format("domain {} was not added", name));
@@ -86,6 +152,29 @@ void add(Session& session, const AddArguments& given) {
     more = fmt::format(" with mailbox {} (no password yet: 'pennypost mailbox passwd {}')", postmaster, postmaster);
   }
   session.report()(true, "added", "domain", name, fmt::format("domain {} added{}", name, more));
+}
+
+void set(Session& session, const std::string& text, const Settings& given) {
+  const auto name = parse_given_domain(text);
+  if (!given.given()) refuse("nothing to set; give --catch-all, --quota or --plus-addressing");
+  auto change = parse_settings(given);
+  mailstore::Domain before;
+  {
+    const auto view = session.directory();
+    before = need_local_domain(*view, name);
+    need_somebody(*view, change);
+  }
+  auto after = before;
+  apply(change, after);
+  if (after.catch_all == before.catch_all && after.quota_octets == before.quota_octets &&
+      after.plus_addressing == before.plus_addressing) {
+    session.report()(false, "set", "domain", name,
+                     fmt::format("domain {} has that already: {}", name, describe(after)));
+    return;
+  }
+  need(run_awaitable(session.store().change_domain(name, std::move(change))),
+       fmt::format("domain {} was not changed", name));
+  session.report()(true, "set", "domain", name, fmt::format("domain {}: {}", name, describe(after)));
 }
 
 std::uint64_t count_mailboxes(mailstore::DirectoryView& view, const std::string& domain) {
@@ -186,6 +275,11 @@ void show(Session& session, const std::string& text) {
   out.field("alias_of", domain.alias_of.empty() ? "" : "Alias of", alias_cell(domain));
   out.field("locked", "Locked", domain.locked);
   out.field("mailboxes", "Mailboxes", count_mailboxes(*view, domain.name));
+  const bool local = domain.kind == mailstore::DomainKind::local;
+  out.field("catch_all", domain.catch_all.empty() ? "" : "Catch-all",
+            domain.catch_all.empty() ? Cell{} : Cell{domain.catch_all});
+  out.field("quota", domain.quota_octets == 0 ? "" : "Quota of a mailbox", Octets{domain.quota_octets});
+  out.field("plus_addressing", local ? "Plus addressing" : "", local ? Cell{domain.plus_addressing} : Cell{});
   out.field("created", "Created", Time{domain.created});
   out.print();
 }
@@ -207,6 +301,15 @@ void add_domain_commands(CLI::App& root, Program& program) {
         ->excludes(alias_of)
         ->excludes(remote);
     command->add_flag("--if-not-exists", given->if_not_exists, "Fine if it is there in the same form");
+    add_setting_options(command, given->settings);
+  }
+  {
+    auto name = std::make_shared<std::string>();
+    auto settings = std::make_shared<Settings>();
+    auto* command = add_command(*group, "set", "Changes the settings of a local domain", program,
+                                [&session, name, settings] { set(session, *name, *settings); });
+    add_argument(command, "NAME", *name, "The domain")->required();
+    add_setting_options(command, *settings);
   }
   {
     auto given = std::make_shared<RemoveArguments>();

@@ -4,6 +4,10 @@
 #include <limits>
 #include <utility>
 
+#include <fmt/format.h>
+
+#include "tools/pennypost/failure.hpp"
+
 namespace tools {
 
 std::optional<std::uint64_t> parse_count(std::string_view text) {
@@ -25,6 +29,13 @@ std::optional<std::uint64_t> parse_size(std::string_view text) {
   const auto value = parse_count(text);
   if (!value || *value > std::numeric_limits<std::uint64_t>::max() >> shift) return std::nullopt;
   return *value << shift;
+}
+
+std::uint64_t need_size(std::string_view option, const std::string& text) {
+  const auto size = parse_size(text);
+  if (!size)
+    refuse(fmt::format("{} {}: not a size; write octets, or a number with KB, MB or GB; 0: no limit", option, text));
+  return *size;
 }
 
 }  // namespace tools

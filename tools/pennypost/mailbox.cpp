@@ -1,5 +1,6 @@
 // pennypost mailbox: the people of our domains.
 
+#include <algorithm>
 #include <memory>
 
 #include <fmt/format.h>
@@ -36,29 +37,52 @@ bool has_password(const mailstore::Mailbox& mailbox) {
   return !mailbox.credential.password_hash.empty();
 }
 
-struct Limits {
-  std::string quota = "0";
-  std::string max_messages = "0";
+struct LimitOptions {
+  std::string quota;  ///< empty: not given
+  std::string max_messages;
 };
 
-void add_limit_options(CLI::App* command, const std::shared_ptr<Limits>& limits) {
-  command->add_option("--quota", limits->quota, "Most octets it holds; 0: no limit (others: not supported yet)")
+void add_limit_options(CLI::App* command, const std::shared_ptr<LimitOptions>& limits) {
+  command->add_option("--quota", limits->quota, "Most octets it holds; 0: no limit; default: what its domain says")
       ->type_name("SIZE");
-  command
-      ->add_option("--max-messages", limits->max_messages,
-                   "Most messages it holds; 0: no limit (others: not supported yet)")
-      ->type_name("N");
+  command->add_option("--max-messages", limits->max_messages, "Most messages it holds; 0: no limit")->type_name("N");
 }
 
-/// A limit that is written down and not kept would be a lie: until limits are kept, only "none" is taken.
-void check_limits(const Limits& limits) {
-  const auto quota = parse_size(limits.quota);
-  if (!quota) refuse(fmt::format("--quota {}: not a size; write octets, or a number with KB, MB or GB", limits.quota));
-  if (*quota != 0) refuse(fmt::format("--quota {}: not supported yet; leave it away or say 0, no limit", limits.quota));
-  const auto messages = parse_count(limits.max_messages);
-  if (!messages) refuse(fmt::format("--max-messages {}: not a number; write digits", limits.max_messages));
-  if (*messages != 0)
-    refuse(fmt::format("--max-messages {}: not supported yet; leave it away or say 0, no limit", limits.max_messages));
+/// The limits that the options name; what is not given stays out.
+mailstore::MailboxChange parse_limits(const LimitOptions& given) {
+  mailstore::MailboxChange change;
+  if (given.quota == "default") {
+    change.quota_octets.emplace(std::nullopt);
+  } else if (!given.quota.empty()) {
+    change.quota_octets.emplace(need_size("--quota", given.quota));
+  }
+  if (!given.max_messages.empty()) {
+    change.quota_messages = parse_count(given.max_messages);
+    if (!change.quota_messages)
+      refuse(fmt::format("--max-messages {}: not a number; write digits; 0: no limit", given.max_messages));
+  }
+  return change;
+}
+
+std::string describe(const mailstore::Mailbox& mailbox) {
+  std::string text = "quota of its domain";
+  if (mailbox.quota_octets) {
+    text = *mailbox.quota_octets == 0 ? "no quota" : fmt::format("quota {}", format_octets(*mailbox.quota_octets));
+  }
+  return text + (mailbox.quota_messages == 0 ? std::string(", any number of messages")
+                                             : fmt::format(", {} at most", counted(mailbox.quota_messages, "message")));
+}
+
+/// How much of what a mailbox may hold is used up; nothing where it may hold anything.
+Cell used(const MailboxUse& use) {
+  if (use.limits.octets == 0 && use.limits.messages == 0) return {};
+  const auto share = [](std::uint64_t part, std::uint64_t whole) {
+    return whole == 0
+               ? 0
+               : static_cast<std::uint64_t>(100.0L * static_cast<long double>(part) / static_cast<long double>(whole));
+  };
+  return Percent{
+      std::max(share(use.totals.octets, use.limits.octets), share(use.totals.messages, use.limits.messages))};
 }
 
 struct AddArguments {
@@ -95,36 +119,84 @@ mailstore::Credential credential_for(const AddArguments& given, const GivenAddre
   return make_credential(read_new_password(address.key, given.password_stdin));
 }
 
-void add(Session& session, const AddArguments& given) {
+void add(Session& session, const AddArguments& given, const LimitOptions& limit_options) {
   const auto address = parse_given_address(given.address);
+  const auto limits = parse_limits(limit_options);
   if (check_free(*session.directory(), address, given.if_not_exists)) {
     session.report()(false, "added", "mailbox", address.key, fmt::format("mailbox {} is already here", address.key));
     return;
   }
-  mailstore::NewMailbox mailbox{
-      .address = address.key, .display = address.display, .credential = credential_for(given, address)};
+  mailstore::NewMailbox mailbox{.address = address.key,
+                                .display = address.display,
+                                .quota_octets = limits.quota_octets.value_or(std::nullopt),
+                                .quota_messages = limits.quota_messages.value_or(0),
+                                .credential = credential_for(given, address)};
   auto added = run_awaitable(session.store().add_mailbox(std::move(mailbox)));
   need(std::move(added), fmt::format("mailbox {} was not added", address.key));
   session.report()(true, "added", "mailbox", address.key,
                    fmt::format("mailbox {} added{}", address.key, given.no_password ? ", without a password" : ""));
 }
 
-void set(Session& session, const std::string& text, const Limits& limits, bool given) {
+void set(Session& session, const std::string& text, const LimitOptions& limits, bool given) {
   const auto address = parse_given_address(text);
   if (!given) refuse("nothing to set; give --quota or --max-messages");
-  check_limits(limits);
-  const auto before = need_mailbox(*session.directory(), address);
-  if (before.quota_octets == 0 && before.quota_messages == 0) {
+  auto change = parse_limits(limits);
+  auto mailbox = need_mailbox(*session.directory(), address);
+  const auto before = mailbox;
+  mailbox.quota_octets = change.quota_octets.value_or(before.quota_octets);
+  mailbox.quota_messages = change.quota_messages.value_or(before.quota_messages);
+  if (mailbox.quota_octets == before.quota_octets && mailbox.quota_messages == before.quota_messages) {
     session.report()(false, "set", "mailbox", address.key,
-                     fmt::format("mailbox {} has no limits already", address.key));
+                     fmt::format("mailbox {} has that already: {}", address.key, describe(mailbox)));
     return;
   }
-  mailstore::MailboxChange change;
-  change.quota_octets = 0;
-  change.quota_messages = 0;
   need(run_awaitable(session.store().change_mailbox(address.key, std::move(change))),
        fmt::format("mailbox {} was not changed", address.key));
-  session.report()(true, "set", "mailbox", address.key, fmt::format("mailbox {}: no limits", address.key));
+  session.report()(true, "set", "mailbox", address.key, fmt::format("mailbox {}: {}", address.key, describe(mailbox)));
+}
+
+void restore(Session& session, const std::string& text) {
+  const auto address = parse_given_address(text);
+  std::uint64_t messages = 0;
+  {
+    const auto view = session.directory();
+    if (need(view->mailbox(address.key), fmt::format("mailbox {} could not be read", address.key))) {
+      session.report()(false, "restored", "mailbox", address.key, fmt::format("mailbox {} is here", address.key));
+      return;
+    }
+    const auto removed =
+        need(view->removed_mailbox(address.key), fmt::format("mailbox {} could not be read", address.key));
+    if (!removed) {
+      fail(
+          fmt::format("no removed mailbox {} here: it was never added, or is purged; see 'pennypost mailbox list "
+                      "--removed'",
+                      address.key));
+    }
+    messages =
+        need(view->totals(removed->number), fmt::format("the totals of {} could not be read", address.key)).messages;
+  }
+  need(run_awaitable(session.store().restore_mailbox(address.key)),
+       fmt::format("mailbox {} was not restored", address.key));
+  session.report()(true, "restored", "mailbox", address.key,
+                   fmt::format("mailbox {} restored with {}", address.key, counted(messages, "message")));
+}
+
+void rename(Session& session, const std::string& text, const std::string& new_text) {
+  const auto address = parse_given_address(text);
+  const auto to = parse_given_address(new_text);
+  {
+    const auto view = session.directory();
+    const auto mailbox = need_mailbox(*view, address);
+    need_local_domain(*view, to.domain);
+    if (to.key == address.key && to.display == mailbox.display) {
+      session.report()(false, "renamed", "mailbox", address.key, fmt::format("mailbox {} has that name", address.key));
+      return;
+    }
+  }
+  need(run_awaitable(session.store().rename_mailbox(address.key, to.key, to.display)),
+       fmt::format("mailbox {} was not renamed", address.key));
+  session.report()(true, "renamed", "mailbox", to.key,
+                   fmt::format("mailbox {} is now {}, with its mail and its password", address.key, to.key));
 }
 
 struct RemoveArguments {
@@ -166,8 +238,9 @@ void remove(Session& session, const RemoveArguments& given) {
       true, "removed", "mailbox", address.key,
       given.purge ? fmt::format("mailbox {} removed for ever{}", address.key,
                                 messages == 0 ? "" : fmt::format(", {} with it", counted(messages, "message")))
-                  : fmt::format("mailbox {} removed; its mail ({}) stays until 'pennypost mailbox remove --purge {}'",
-                                address.key, counted(messages, "message"), address.key));
+                  : fmt::format("mailbox {} removed; its mail ({}) is kept as [store] keep_removed says: 'pennypost "
+                                "mailbox restore {}' brings it back, 'pennypost mailbox remove --purge {}' ends it",
+                                address.key, counted(messages, "message"), address.key, address.key));
 }
 
 /// A list of one domain's mailboxes says so when there is no such domain, rather than nothing.
@@ -181,10 +254,28 @@ std::string domain_to_list(Session& session, const std::string& text) {
 void list(Session& session, const std::string& text) {
   const auto domain = domain_to_list(session, text);
   List out(session.format(),
-           {{"address", "MAILBOX"}, {"locked", "LOCKED"}, {"password", "PASSWORD"}, {"created", "CREATED"}},
+           {{"address", "MAILBOX"},
+            {"locked", "LOCKED"},
+            {"password", "PASSWORD"},
+            {"used_percent", "USED"},
+            {"created", "CREATED"}},
            "no mailboxes yet; add one with 'pennypost mailbox add name@example.org'");
-  each_mailbox(session.store(), domain, [&](const mailstore::Mailbox& mailbox, const mailstore::Totals&) {
-    out.row({mailbox.address, mailbox.locked, has_password(mailbox), Time{mailbox.created}});
+  each_mailbox(session.store(), domain, mailstore::Which::living, [&](const MailboxUse& use) {
+    const auto& mailbox = use.mailbox;
+    out.row({mailbox.address, mailbox.locked, has_password(mailbox), used(use), Time{mailbox.created}});
+  });
+  out.end();
+}
+
+void list_removed(Session& session, const std::string& text) {
+  const auto domain = domain_to_list(session, text);
+  List out(session.format(),
+           {{"address", "MAILBOX"}, {"messages", "MESSAGES"}, {"octets", "SIZE"}, {"removed", "REMOVED"}},
+           "no removed mailboxes");
+  each_mailbox(session.store(), domain, mailstore::Which::all, [&](const MailboxUse& use) {
+    const auto& mailbox = use.mailbox;
+    if (mailbox.removed_at == 0) return;
+    out.row({mailbox.address, use.totals.messages, Octets{use.totals.octets}, Time{mailbox.removed_at}});
   });
   out.end();
 }
@@ -192,10 +283,18 @@ void list(Session& session, const std::string& text) {
 void stat(Session& session, const std::string& text) {
   const auto domain = domain_to_list(session, text);
   List out(session.format(),
-           {{"address", "MAILBOX"}, {"messages", "MESSAGES"}, {"octets", "SIZE"}, {"arrivals", "EVER ARRIVED"}},
+           {{"address", "MAILBOX"},
+            {"messages", "MESSAGES"},
+            {"octets", "SIZE"},
+            {"quota", ""},
+            {"max_messages", ""},
+            {"used_percent", "USED"},
+            {"arrivals", "EVER ARRIVED"}},
            "no mailboxes yet; add one with 'pennypost mailbox add name@example.org'");
-  each_mailbox(session.store(), domain, [&](const mailstore::Mailbox& mailbox, const mailstore::Totals& totals) {
-    out.row({mailbox.address, totals.messages, Octets{totals.octets}, totals.arrivals});
+  each_mailbox(session.store(), domain, mailstore::Which::living, [&](const MailboxUse& use) {
+    const auto& totals = use.totals;
+    out.row({use.mailbox.address, totals.messages, Octets{totals.octets}, use.limits.octets, use.limits.messages,
+             used(use), totals.arrivals});
   });
   out.end();
 }
@@ -203,9 +302,9 @@ void stat(Session& session, const std::string& text) {
 void show(Session& session, const std::string& text) {
   const auto address = parse_given_address(text);
   const auto view = session.directory();
-  const auto mailbox = need_mailbox(*view, address);
-  const auto totals =
-      need(view->totals(mailbox.number), fmt::format("the totals of {} could not be read", address.key));
+  MailboxUse use{need_mailbox(*view, address), {}, {}};
+  look_up_use(*view, use);
+  const auto& [mailbox, totals, limits] = use;
   const auto& credential = mailbox.credential;
   Record out(session.format());
   out.field("address", "Mailbox", mailbox.address);
@@ -217,8 +316,10 @@ void show(Session& session, const std::string& text) {
   out.field("messages", "Messages", totals.messages);
   out.field("octets", "Size", Octets{totals.octets});
   out.field("arrivals", "Ever arrived", totals.arrivals);
-  out.field("quota", "", mailbox.quota_octets);
-  out.field("max_messages", "", mailbox.quota_messages);
+  out.field("quota", limits.octets == 0 ? "" : "Quota", Octets{limits.octets});
+  out.field("quota_of_domain", "", !mailbox.quota_octets.has_value());
+  out.field("max_messages", limits.messages == 0 ? "" : "Most messages", limits.messages);
+  out.field("used_percent", "Used", used(use));
   out.field("created", "Created", Time{mailbox.created});
   out.print();
 }
@@ -254,12 +355,9 @@ void add_changes(CLI::App& group, Program& program) {
   auto& session = program.session;
   {
     auto given = std::make_shared<AddArguments>();
-    auto limits = std::make_shared<Limits>();
+    auto limits = std::make_shared<LimitOptions>();
     auto* command = add_command(group, "add", "Adds a mailbox; asks for its password unless told otherwise", program,
-                                [&session, given, limits] {
-                                  check_limits(*limits);
-                                  add(session, *given);
-                                });
+                                [&session, given, limits] { add(session, *given, *limits); });
     add_argument(command, "ADDRESS", given->address, "The mailbox, as name@example.org")->required();
     auto* from_stdin = command->add_flag("--password-stdin", given->password_stdin,
                                          "The password is the first line of standard input");
@@ -276,7 +374,7 @@ void add_changes(CLI::App& group, Program& program) {
   }
   {
     auto address = std::make_shared<std::string>();
-    auto limits = std::make_shared<Limits>();
+    auto limits = std::make_shared<LimitOptions>();
     auto* command = add_command(group, "set", "Changes a mailbox's limits", program, {});
     command->callback([&program, &session, address, limits, command] {
       const bool given = command->count("--quota") + command->count("--max-messages") > 0;
@@ -311,7 +409,14 @@ void add_mailbox_commands(CLI::App& root, Program& program) {
     auto* command = add_command(*group, name, description, program, [&session, given, act] { act(session, *given); });
     add_argument(command, "ADDRESS", *given, "The mailbox")->required();
   };
-  listing("list", "Lists mailboxes", list);
+  {
+    auto given = std::make_shared<std::string>();
+    auto removed = std::make_shared<bool>(false);
+    auto* command = add_command(*group, "list", "Lists mailboxes", program,
+                                [&session, given, removed] { (*removed ? list_removed : list)(session, *given); });
+    add_argument(command, "DOMAIN", *given, "Of this domain alone");
+    command->add_flag("--removed", *removed, "Those that were removed and can be restored");
+  }
   listing("stat", "Lists mailboxes with what they hold", stat);
   named("show", "Shows one mailbox", show);
   {
@@ -321,6 +426,15 @@ void add_mailbox_commands(CLI::App& root, Program& program) {
                                 [&session, address, from_stdin] { passwd(session, *address, *from_stdin); });
     add_argument(command, "ADDRESS", *address, "The mailbox")->required();
     command->add_flag("--password-stdin", *from_stdin, "The password is the first line of standard input");
+  }
+  named("restore", "Brings a removed mailbox back, with its mail", restore);
+  {
+    auto address = std::make_shared<std::string>();
+    auto to = std::make_shared<std::string>();
+    auto* command = add_command(*group, "rename", "Gives a mailbox another address; mail, password and aliases stay",
+                                program, [&session, address, to] { rename(session, *address, *to); });
+    add_argument(command, "ADDRESS", *address, "The mailbox")->required();
+    add_argument(command, "NEW", *to, "Its new address")->required();
   }
   named("lock", "Locks a mailbox: mail still arrives, nobody logs in",
         [](Session& s, const std::string& address) { set_lock(s, address, true); });

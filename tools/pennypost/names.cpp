@@ -55,6 +55,12 @@ mailstore::Mailbox need_mailbox(mailstore::DirectoryView& view, const GivenAddre
   if (alias)
     fail(fmt::format("{} is an alias, not a mailbox; see 'pennypost alias show {}'", address.key, address.key));
   need_local_domain(view, address.domain);
+  if (need(view.removed_mailbox(address.key), fmt::format("{} could not be read", address.key))) {
+    fail(
+        fmt::format("no mailbox {} here: it was removed; bring it back with 'pennypost mailbox restore {}', or give "
+                    "its address free with 'pennypost mailbox remove --purge {}'",
+                    address.key, address.key, address.key));
+  }
   fail(fmt::format("no mailbox {} here; see 'pennypost mailbox list {}' or add it with 'pennypost mailbox add {}'",
                    address.key, address.domain, address.key));
 }

@@ -22,6 +22,7 @@ std::string json_of(const Cell& cell) {
     std::string operator()(std::uint64_t number) const { return fmt::format("{}", number); }
     std::string operator()(bool flag) const { return flag ? "true" : "false"; }
     std::string operator()(Octets octets) const { return fmt::format("{}", octets.value); }
+    std::string operator()(Percent percent) const { return fmt::format("{}", percent.value); }
     std::string operator()(Time time) const { return json_text(format_time(time.micros)); }
     std::string operator()(const std::vector<std::string>& texts) const { return json_text(texts); }
   } visitor;
@@ -35,6 +36,7 @@ std::string text_of(const Cell& cell) {
     std::string operator()(std::uint64_t number) const { return fmt::format("{}", number); }
     std::string operator()(bool flag) const { return flag ? "yes" : "no"; }
     std::string operator()(Octets octets) const { return format_octets(octets.value); }
+    std::string operator()(Percent percent) const { return fmt::format("{}%", percent.value); }
     std::string operator()(Time time) const { return format_time(time.micros); }
     std::string operator()(const std::vector<std::string>& texts) const {
       std::string all;
@@ -46,7 +48,8 @@ std::string text_of(const Cell& cell) {
 }
 
 bool is_number(const Cell& cell) {
-  return std::holds_alternative<std::uint64_t>(cell) || std::holds_alternative<Octets>(cell);
+  return std::holds_alternative<std::uint64_t>(cell) || std::holds_alternative<Octets>(cell) ||
+         std::holds_alternative<Percent>(cell);
 }
 
 bool continues_character(char octet) {

@@ -20,8 +20,13 @@ struct Octets {
 struct Time {
   std::uint64_t micros = 0;
 };
+/// "42%" for people, a number in JSON.
+struct Percent {
+  std::uint64_t value = 0;
+};
 /// monostate: nothing there; null in JSON.
-using Cell = std::variant<std::monostate, std::string, std::uint64_t, bool, Octets, Time, std::vector<std::string>>;
+using Cell =
+    std::variant<std::monostate, std::string, std::uint64_t, bool, Octets, Percent, Time, std::vector<std::string>>;
 
 struct Column {
   std::string_view key;    ///< in JSON

@@ -1,6 +1,5 @@
 #include "tools/pennypost/pages.hpp"
 
-#include <utility>
 #include <vector>
 
 #include "tools/pennypost/session.hpp"
@@ -39,21 +38,25 @@ void each_domain(mailstore::Store& store, const std::function<void(const mailsto
   in_pages<mailstore::Domain>(store, read, [](const mailstore::Domain& domain) { return domain.name; }, show);
 }
 
-void each_mailbox(mailstore::Store& store, const std::string& domain,
-                  const std::function<void(const mailstore::Mailbox&, const mailstore::Totals&)>& show) {
-  using Row = std::pair<mailstore::Mailbox, mailstore::Totals>;
-  const auto read = [&](mailstore::DirectoryView& view, const std::string& after, std::vector<Row>& page) {
+void look_up_use(mailstore::DirectoryView& view, MailboxUse& use) {
+  const auto& address = use.mailbox.address;
+  use.totals = need(view.totals(use.mailbox.number), "the totals of " + address + " could not be read");
+  const auto name = address.substr(address.rfind('@') + 1);
+  const auto domain = need(view.domain(name), "domain " + name + " could not be read");
+  use.limits = mailstore::limits_of(use.mailbox, domain ? *domain : mailstore::Domain{});
+}
+
+void each_mailbox(mailstore::Store& store, const std::string& domain, mailstore::Which which,
+                  const std::function<void(const MailboxUse&)>& show) {
+  const auto read = [&](mailstore::DirectoryView& view, const std::string& after, std::vector<MailboxUse>& page) {
     const auto keep = [&](const mailstore::Mailbox& mailbox) {
-      page.emplace_back(mailbox, mailstore::Totals{});
+      page.push_back({mailbox, {}, {}});
       return page.size() < page_rows;
     };
-    need(view.each_mailbox(domain, keep, after), "the mailboxes could not be read");
-    for (auto& row : page)
-      row.second = need(view.totals(row.first.number), "the totals of " + row.first.address + " could not be read");
+    need(view.each_mailbox(domain, keep, after, which), "the mailboxes could not be read");
+    for (auto& use : page) look_up_use(view, use);
   };
-  in_pages<Row>(
-      store, read, [](const Row& row) { return row.first.address; },
-      [&](const Row& row) { show(row.first, row.second); });
+  in_pages<MailboxUse>(store, read, [](const MailboxUse& use) { return use.mailbox.address; }, show);
 }
 
 void each_alias(mailstore::Store& store, const std::string& domain,

@@ -11,9 +11,17 @@
 namespace tools {
 
 void each_domain(mailstore::Store& store, const std::function<void(const mailstore::Domain&)>& show);
+/// A mailbox with what it holds and may hold.
+struct MailboxUse {
+  mailstore::Mailbox mailbox;
+  mailstore::Totals totals;
+  mailstore::Limits limits;
+};
 /// `domain` empty: all.
-void each_mailbox(mailstore::Store& store, const std::string& domain,
-                  const std::function<void(const mailstore::Mailbox&, const mailstore::Totals&)>& show);
+void each_mailbox(mailstore::Store& store, const std::string& domain, mailstore::Which which,
+                  const std::function<void(const MailboxUse&)>& show);
+/// Fills in what stands beside a mailbox.
+void look_up_use(mailstore::DirectoryView& view, MailboxUse& use);
 void each_alias(mailstore::Store& store, const std::string& domain,
                 const std::function<void(const mailstore::Alias&)>& show);
 

@@ -14,6 +14,7 @@ class FakeDirectory final : public mailstore::DirectoryView {
   std::map<std::string, mailstore::Domain, std::less<>> domains;
   std::map<std::string, mailstore::Mailbox, std::less<>> mailboxes;
   std::map<std::string, mailstore::Alias, std::less<>> aliases;
+  std::map<mailstore::MailboxNumber, mailstore::Totals> held;
   bool broken = false;
 
   void add_domain(const std::string& name, const std::string& alias_of = {}) {
@@ -45,13 +46,17 @@ class FakeDirectory final : public mailstore::DirectoryView {
     }
     return std::nullopt;
   }
+  Result<std::optional<mailstore::Mailbox>> removed_mailbox(std::string_view) override { return std::nullopt; }
   Result<std::optional<mailstore::Alias>> alias(std::string_view address) override { return look(aliases, address); }
-  Result<mailstore::Totals> totals(mailstore::MailboxNumber) override { return mailstore::Totals{}; }
+  Result<mailstore::Totals> totals(mailstore::MailboxNumber number) override {
+    const auto found = held.find(number);
+    return found == held.end() ? mailstore::Totals{} : found->second;
+  }
   Result<void> each_domain(const std::function<bool(const mailstore::Domain&)>&, std::string_view) override {
     return {};
   }
-  Result<void> each_mailbox(std::string_view, const std::function<bool(const mailstore::Mailbox&)>&,
-                            std::string_view) override {
+  Result<void> each_mailbox(std::string_view, const std::function<bool(const mailstore::Mailbox&)>&, std::string_view,
+                            mailstore::Which) override {
     return {};
   }
   Result<void> each_alias(std::string_view, const std::function<bool(const mailstore::Alias&)>&,

@@ -58,6 +58,9 @@ std::string resolve_text(FakeDirectory& directory, const std::string& address) {
       return "not ours";
     case Outcome::too_far:
       return "too far";
+    case Outcome::full:
+    case Outcome::too_big:
+      return "no room";
     case Outcome::local:
       break;
   }
@@ -115,6 +118,103 @@ TEST_CASE("where recipients lead") {
   }
 }
 
+TEST_CASE("the order of precedence: exact, plus form, postmaster, catch-all") {
+  auto directory = make_directory();
+  directory.domains["second.test"].catch_all = "sales@example.test";
+  directory.add_domain("third.test");
+  directory.domains["third.test"].catch_all = "carl@other-name.test";
+  directory.domains["third.test"].plus_addressing = false;
+  directory.add_mailbox("dora@third.test");
+  directory.add_mailbox("dora+real@third.test");
+  directory.add_domain("fourth.test");
+  directory.domains["fourth.test"].catch_all = "gone@example.test";
+  directory.add_domain("fifth.test");
+  directory.domains["fifth.test"].catch_all = "nobody@sixth.test";
+  directory.add_domain("sixth.test");
+  directory.domains["sixth.test"].catch_all = "nobody@fifth.test";
+  directory.add_alias("hop@example.test", {"nobody@fifth.test", "bob@example.test"});
+  struct Row {
+    std::string recipient, want, why;
+  };
+  const std::vector<Row> rows = {
+      {"carl@second.test", "carl@second.test", "exact goes before catch-all"},
+      {"carl+x@second.test", "carl@second.test", "the plus form does"},
+      {"postmaster@second.test", "postmaster@example.test", "postmaster does"},
+      {"anybody@second.test", "ann@example.test carl@second.test", "a catch-all that is an alias"},
+      {"anybody+x@second.test", "ann@example.test carl@second.test", "a plus form of nobody"},
+      {"anybody@other-name.test", "ann@example.test carl@second.test", "an alias domain has the catch-all too"},
+      {"dora@third.test", "dora@third.test", "exact"},
+      {"dora+real@third.test", "dora+real@third.test", "exact, with plus addressing off"},
+      {"dora+x@third.test", "carl@second.test", "no plus form with plus addressing off: the catch-all"},
+      {"postmaster@third.test", "postmaster@example.test", "postmaster"},
+      {"postmaster+x@third.test", "carl@second.test", "no plus form of postmaster either"},
+      {"x@fourth.test", "unknown", "a catch-all that is gone"},
+      {"x@fifth.test", "unknown", "catch-alls in a circle"},
+      {"hop@example.test", "bob@example.test", "an alias into a circle"},
+      {"x@example.test", "unknown", "a domain without one"},
+  };
+  for (const auto& row : rows) {
+    CAPTURE(row.recipient);
+    CAPTURE(row.why);
+    CHECK(resolve_text(directory, row.recipient) == row.want);
+  }
+  // Without the central postmaster the catch-all is what is left.
+  directory.mailboxes.erase("postmaster@example.test");
+  CHECK(resolve_text(directory, "postmaster@third.test") == "carl@second.test");
+}
+
+TEST_CASE("who is a catch-all does not own every address") {
+  auto directory = make_directory();
+  directory.domains["second.test"].catch_all = "carl@second.test";
+  const auto carl = directory.mailboxes.find("carl@second.test")->second.number;
+  CHECK(*is_address_of(directory, *common::parse_address("carl@second.test"), carl, "example.test"));
+  CHECK_FALSE(*is_address_of(directory, *common::parse_address("boss@second.test"), carl, "example.test"));
+}
+
+TEST_CASE("room in mailboxes: quotas of their own and of their domain") {
+  auto directory = make_directory();
+  directory.domains["second.test"].quota_octets = 1000;
+  const auto number_of = [&](const std::string& address) { return directory.mailboxes.find(address)->second.number; };
+  const auto room = [&](const std::string& address, std::optional<std::uint64_t> declared = {}) {
+    const auto found = resolve(directory, *common::parse_address(address), "example.test");
+    return *check_room(directory, found->targets, declared, "example.test");
+  };
+  const auto hold = [&](const std::string& address, std::uint64_t messages, std::uint64_t octets) {
+    directory.held[number_of(address)] = {messages, octets, messages};
+  };
+  CHECK(room("carl@second.test") == Outcome::local);
+  CHECK(room("carl@second.test", 1000) == Outcome::local);
+  CHECK(room("carl@second.test", 1001) == Outcome::too_big);
+  hold("carl@second.test", 1, 999);
+  CHECK(room("carl@second.test") == Outcome::local);
+  CHECK(room("carl@second.test", 1000) == Outcome::local);
+  hold("carl@second.test", 1, 1000);
+  CHECK(room("carl@second.test") == Outcome::full);
+  CHECK(room("carl@second.test", 1001) == Outcome::too_big);
+  CHECK(room("carl@other-name.test") == Outcome::full);
+  CHECK(room("sales@example.test") == Outcome::full);
+  CHECK(room("ann@example.test", 1'000'000) == Outcome::local);
+  directory.mailboxes["carl@second.test"].quota_octets = 0;
+  CHECK(room("carl@second.test", 5000) == Outcome::local);
+  directory.mailboxes["carl@second.test"].quota_octets = 2000;
+  CHECK(room("carl@second.test") == Outcome::local);
+
+  directory.mailboxes["ann@example.test"].quota_messages = 2;
+  hold("ann@example.test", 1, 50'000);
+  CHECK(room("ann@example.test") == Outcome::local);
+  hold("ann@example.test", 2, 0);
+  CHECK(room("ann@example.test") == Outcome::full);
+
+  // The central postmaster takes everything, whatever is set for it.
+  directory.domains["example.test"].quota_octets = 10;
+  directory.mailboxes["postmaster@example.test"].quota_messages = 1;
+  hold("postmaster@example.test", 9, 9000);
+  CHECK(room("postmaster@example.test", 1'000'000) == Outcome::local);
+  CHECK(room("postmaster@second.test") == Outcome::local);
+  hold("bob@example.test", 1, 10);
+  CHECK(room("bob@example.test") == Outcome::full);
+}
+
 TEST_CASE("a store in trouble is an error and no verdict") {
   auto directory = make_directory();
   directory.broken = true;
@@ -155,6 +255,12 @@ TEST_CASE("log-in names") {
   directory.domains["second.test"].locked = true;
   CHECK((*find_account(directory, "carl@other-name.test", "example.test"))->locked);
   CHECK_FALSE((*find_account(directory, "ann", "example.test"))->locked);
+  // The lock of its domain does not keep the central postmaster out; its own does.
+  directory.domains["example.test"].locked = true;
+  CHECK((*find_account(directory, "ann", "example.test"))->locked);
+  CHECK_FALSE((*find_account(directory, "postmaster", "example.test"))->locked);
+  directory.mailboxes["postmaster@example.test"].locked = true;
+  CHECK((*find_account(directory, "postmaster", "example.test"))->locked);
 }
 
 TEST_CASE("whose sender address") {

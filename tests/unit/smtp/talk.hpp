@@ -151,6 +151,9 @@ class Talk {
         step = conversation_.on_sender(own ? std::expected<bool, Cause>{*own} : std::unexpected(Cause::store_trouble));
       } else if (const auto* recipient = std::get_if<CheckRecipient>(&step)) {
         auto found = routing::resolve(directory_, recipient->recipient, terms_.default_domain);
+        if (found && found->outcome == routing::Outcome::local) {
+          found->outcome = *routing::check_room(directory_, found->targets, recipient->declared, terms_.default_domain);
+        }
         std::expected<routing::Resolution, Cause> answer = std::unexpected(Cause::store_trouble);
         if (found) answer = std::move(*found);
         step = conversation_.on_recipient(*recipient, std::move(answer));

@@ -315,3 +315,179 @@ TEST_CASE("names of any length are only not found") {
     CHECK(look->each_mailbox(long_domain, [](const Mailbox&) { return true; }, long_local));
   }
 }
+
+TEST_CASE("settings of a domain: who has them, and what they lead to") {
+  tests::TestStore store(1);
+  got(tests::add_domain(*store, alias_domain("x.test", "example.test")));
+  CHECK(error_of(tests::change_domain(*store, "none.test", {.quota_octets = 5})) == Errc::not_found);
+  CHECK(error_of(tests::change_domain(*store, "x.test", {.quota_octets = 5})) == Errc::conflict);
+  CHECK(error_of(tests::change_domain(*store, "x.test", {.plus_addressing = false})) == Errc::conflict);
+  CHECK(error_of(tests::change_domain(*store, "x.test", {.catch_all = "u0@example.test"})) == Errc::conflict);
+  got(tests::change_domain(*store, "x.test", {.locked = true}));
+  CHECK(error_of(tests::change_domain(*store, "example.test", {.catch_all = "none@example.test"})) == Errc::not_found);
+
+  got(tests::change_domain(*store, "example.test",
+                           {.catch_all = "u0@example.test", .quota_octets = 5, .plus_addressing = false}));
+  got(tests::change_domain(*store, "example.test", {.locked = true}));
+  store.reopen();
+  auto domain = got(store->directory()->domain("example.test")).value();
+  CHECK(domain.catch_all == "u0@example.test");
+  CHECK(domain.quota_octets == 5);
+  CHECK_FALSE(domain.plus_addressing);
+  CHECK(domain.locked);
+  got(tests::change_domain(*store, "example.test", {.catch_all = "", .quota_octets = 0, .plus_addressing = true}));
+  domain = got(store->directory()->domain("example.test")).value();
+  CHECK(domain.catch_all.empty());
+  CHECK(domain.quota_octets == 0);
+  CHECK(domain.plus_addressing);
+  CHECK(domain.locked);
+
+  // A new domain may lead elsewhere, or to a postmaster that comes with it.
+  auto other = local("second.test");
+  other.catch_all = "nobody@second.test";
+  CHECK(error_of(tests::add_domain(*store, other)) == Errc::not_found);
+  CHECK_FALSE(got(store->directory()->domain("second.test")));
+  other.catch_all = "u0@example.test";
+  got(tests::add_domain(*store, other));
+  CHECK(got(store->directory()->domain("second.test"))->catch_all == "u0@example.test");
+}
+
+TEST_CASE("a mailbox has its own quota or that of its domain") {
+  tests::TestStore store(0);
+  got(tests::add_mailbox(*store, "ann@example.test"));
+  got(tests::change_domain(*store, "example.test", {.quota_octets = 50}));
+  const auto limits = [&] {
+    const auto look = store->directory();
+    return limits_of(*got(look->mailbox("ann@example.test")), *got(look->domain("example.test")));
+  };
+  CHECK(limits().octets == 50);
+  CHECK(limits().messages == 0);
+  got(tests::change_mailbox(*store, "ann@example.test", {.quota_octets = 70, .quota_messages = 3}));
+  CHECK(limits().octets == 70);
+  CHECK(limits().messages == 3);
+  got(tests::change_mailbox(*store, "ann@example.test", {.quota_octets = 0}));
+  CHECK(limits().octets == 0);
+  MailboxChange back;
+  back.quota_octets.emplace(std::nullopt);
+  got(tests::change_mailbox(*store, "ann@example.test", back));
+  CHECK(limits().octets == 50);
+}
+
+TEST_CASE("a removed mailbox comes back with its mail, its password and what was accepted meanwhile") {
+  tests::TestStore store(0);
+  const auto box =
+      got(tests::add_mailbox(*store, NewMailbox{.address = "ann@example.test",
+                                                .display = {},
+                                                .credential = {.password_hash = "h", .scram_sha256 = {}}}));
+  const auto version = got(store->directory()->mailbox(box))->credential.version;
+  got(tests::deliver(*store, {.to = {box}, .octets = tests::make_message("before", 300)}));
+  CHECK(error_of(tests::restore_mailbox(*store, "ann@example.test")) == Errc::exists);
+  CHECK(error_of(tests::restore_mailbox(*store, "eve@example.test")) == Errc::not_found);
+  CHECK_FALSE(got(store->directory()->removed_mailbox("ann@example.test")));
+  got(tests::remove_mailbox(*store, "ann@example.test", false));
+  got(tests::deliver(*store, {.to = {box}, .octets = tests::make_message("meanwhile", 300)}));
+  CHECK(got(store->directory()->removed_mailbox("ann@example.test"))->removed_at > 0);
+  CHECK(error_of(tests::rename_mailbox(*store, "ann@example.test", "eve@example.test")) == Errc::not_found);
+  const auto alias = tests::put_alias(*store, {.address = "ann@example.test", .targets = {"b@example.test"}});
+  REQUIRE(error_of(alias) == Errc::conflict);
+  CHECK(alias.error().detail.find("mailbox restore ann@example.test") != std::string::npos);
+  CHECK(alias.error().detail.find("mailbox remove --purge ann@example.test") != std::string::npos);
+  store.reopen();
+  got(tests::restore_mailbox(*store, "ann@example.test"));
+  const auto back = got(store->directory()->mailbox("ann@example.test")).value();
+  CHECK(back.number == box);
+  CHECK(back.credential.version == version);
+  CHECK(back.credential.password_hash == "h");
+  CHECK(back.removed_at == 0);
+  CHECK(got(store->peek(box)).messages == 2);
+  got(tests::remove_mailbox(*store, "ann@example.test", true));
+  CHECK(error_of(tests::restore_mailbox(*store, "ann@example.test")) == Errc::not_found);
+  CHECK(tests::problems(*store) == "");
+}
+
+TEST_CASE("a list of all mailboxes names the removed ones") {
+  tests::TestStore store(3);
+  got(tests::remove_mailbox(*store, "u1@example.test", false));
+  std::string names;
+  const auto each = [&](const Mailbox& box) {
+    names += box.address + (box.removed_at == 0 ? " " : " removed ");
+    return true;
+  };
+  got(store->directory()->each_mailbox("example.test", each, {}, Which::all));
+  CHECK(names == "postmaster@example.test u0@example.test u1@example.test removed u2@example.test ");
+}
+
+TEST_CASE("a mailbox under another name is the same mailbox, and who names it follows") {
+  tests::TestStore store(2);
+  const auto box = store.boxes()[0];
+  got(tests::deliver(*store, {.to = {box}, .octets = tests::make_message("one", 300)}));
+  got(tests::add_domain(*store, local("second.test")));
+  got(tests::put_alias(*store, {.address = "team@second.test", .targets = {"u1@example.test", "u0@example.test"}}));
+  got(tests::change_domain(*store, "second.test", {.catch_all = "u0@example.test"}));
+  CHECK(error_of(tests::rename_mailbox(*store, "none@example.test", "x@example.test")) == Errc::not_found);
+  CHECK(error_of(tests::rename_mailbox(*store, "u0@example.test", "u1@example.test")) == Errc::exists);
+  CHECK(error_of(tests::rename_mailbox(*store, "u0@example.test", "team@second.test")) == Errc::exists);
+  CHECK(error_of(tests::rename_mailbox(*store, "u0@example.test", "x@none.test")) == Errc::not_found);
+  got(tests::add_mailbox(*store, "gone@second.test"));
+  got(tests::remove_mailbox(*store, "gone@second.test", false));
+  const auto taken = tests::rename_mailbox(*store, "u0@example.test", "gone@second.test");
+  REQUIRE(error_of(taken) == Errc::conflict);
+  CHECK(taken.error().detail.find("restore") != std::string::npos);
+
+  const auto before = got(tests::read_message(*store, box, got(tests::entries(*store, box)).at(0)));
+  // Somebody who reads it meanwhile goes on reading it.
+  const auto lock = got(store->lock_maildrop(box));
+  got(tests::rename_mailbox(*store, "u0@example.test", "ann@second.test"));
+  CHECK_FALSE(got(store->directory()->mailbox("u0@example.test")));
+  CHECK(got(store->directory()->mailbox(box))->address == "ann@second.test");
+  CHECK(got(store->directory()->mailbox("ann@second.test"))->number == box);
+  CHECK(got(store->directory()->alias("team@second.test"))->targets ==
+        std::vector<std::string>{"u1@example.test", "ann@second.test"});
+  CHECK(got(store->directory()->domain("second.test"))->catch_all == "ann@second.test");
+  const auto entries = got(tests::entries(*store, box));
+  REQUIRE(entries.size() == 1);
+  CHECK(got(tests::read_message(*store, box, entries[0])) == before);
+  // The old name is free, and nothing of the mailbox is under it.
+  const auto fresh = got(tests::add_mailbox(*store, "u0@example.test"));
+  CHECK(fresh != box);
+  CHECK(got(store->peek(fresh)).messages == 0);
+  store.reopen();
+  CHECK(got(store->directory()->mailbox("ann@second.test"))->number == box);
+  CHECK(tests::problems(*store) == "");
+}
+
+TEST_CASE("removed mailboxes are purged once their time is over") {
+  tests::TestStore store(4);
+  std::vector<tests::Letter> letters(300, {.to = store.boxes(), .octets = tests::make_message("all", 150)});
+  for (const auto& result : tests::deliver_together(*store, letters)) CHECK(result);
+  for (const auto* address : {"u0@example.test", "u1@example.test", "u2@example.test"})
+    got(tests::remove_mailbox(*store, address, false));
+  const auto first = got(store->directory()->removed_mailbox("u0@example.test"))->removed_at;
+  const auto last = got(store->directory()->removed_mailbox("u2@example.test"))->removed_at;
+  CHECK(got(tests::purge_removed(*store, first - 1)).mailboxes.empty());
+  std::optional<MaildropLock> reader = got(store->lock_maildrop(store.boxes()[1]));
+  auto result = got(tests::purge_removed(*store, last - 1));
+  CHECK(result.mailboxes.size() == 1);
+  CHECK(result.busy == 1);
+  CHECK_FALSE(got(store->directory()->removed_mailbox("u0@example.test")));
+  CHECK(got(store->peek(store.boxes()[0])).messages == 0);
+  CHECK(got(store->peek(store.boxes()[1])).messages == 300);
+  reader.reset();
+  got(tests::restore_mailbox(*store, "u2@example.test"));
+  result = got(tests::purge_removed(*store, last));
+  CHECK(result.mailboxes.size() == 1);
+  CHECK(got(store->peek(store.boxes()[2])).messages == 300);
+  CHECK(got(store->peek(store.boxes()[3])).messages == 300);
+  CHECK(got(tests::add_mailbox(*store, "u0@example.test")) != store.boxes()[0]);
+  CHECK(tests::problems(*store) == "");
+}
+
+TEST_CASE("mailboxes to be purged are found behind more than one page of others") {
+  tests::TestStore store(0);
+  for (int i = 0; i < 1200; ++i) got(tests::add_mailbox(*store, "p" + std::to_string(i) + "@example.test"));
+  got(tests::add_mailbox(*store, "zz@example.test"));
+  got(tests::remove_mailbox(*store, "p0@example.test", false));
+  got(tests::remove_mailbox(*store, "zz@example.test", false));
+  CHECK(got(tests::purge_removed(*store, ~std::uint64_t{0})).mailboxes ==
+        std::vector<std::string>{"p0@example.test", "zz@example.test"});
+}

@@ -4,6 +4,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <asio/co_spawn.hpp>
+#include <asio/detached.hpp>
+#include <asio/io_context.hpp>
+#include <optional>
 #include <set>
 
 #include "expect.hpp"
@@ -157,4 +161,33 @@ TEST_CASE("the turnstile lets one through at a time and is free when its holder 
   holder.end();
   Turnstile turnstile(path);
   const Turnstile::Pass pass(turnstile);
+}
+
+TEST_CASE("a lock and a draft outlive the store that gave them") {
+  // As when a daemon ends while a session still waits: the store goes first, the sessions with what they hold later.
+  tests::TestStore store(1, [](Options& options) { options.stream_threshold = 1000; });
+  std::optional<MaildropLock> lock = tests::got(store->lock_maildrop(store.boxes()[0]));
+  std::optional<Draft> held;
+  std::optional<Draft> streamed;
+  asio::io_context io(1);
+  auto open_both = [](Store& from, std::optional<Draft>& one, std::optional<Draft>& other) -> asio::awaitable<void> {
+    auto first = from.begin();
+    one = tests::got(co_await std::move(first));
+    one->append("held in memory");
+    auto second = from.begin();
+    other = tests::got(co_await std::move(second));
+    other->append(std::string(5000, 'x'));
+    auto spilling = other->spill();
+    tests::got(co_await std::move(spilling));
+  };
+  asio::co_spawn(io, open_both(*store, held, streamed), asio::detached);
+  io.run();
+  CHECK(store.segment_files() == 1);
+  store.close();
+  held.reset();
+  streamed.reset();
+  CHECK(store.segment_files() == 0);
+  lock.reset();
+  tests::got(store.open());
+  CHECK(store->lock_maildrop(store.boxes()[0]));
 }

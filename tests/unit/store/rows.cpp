@@ -24,7 +24,7 @@ void check_damage(const std::string& value, const std::function<void(std::string
     CHECK(failure_of([&] { decode(std::string_view(value).substr(0, size)); }) == Errc::corrupt);
   }
   CHECK(failure_of([&] { decode(value + '\0'); }) == Errc::corrupt);
-  for (const char version : {'\0', '\2', '\xFF'}) {
+  for (const char version : {'\0', '\3', '\xFF'}) {
     auto changed = value;
     changed[0] = version;
     CHECK(failure_of([&] { decode(changed); }) == Errc::corrupt);
@@ -129,14 +129,23 @@ TEST_CASE("a segment's row") {
 }
 
 TEST_CASE("rows of the directory") {
-  const Domain domain{
-      .name = "example.test", .kind = DomainKind::alias, .alias_of = "other.test", .locked = true, .created = 99};
+  const Domain domain{.name = "example.test",
+                      .kind = DomainKind::alias,
+                      .alias_of = "other.test",
+                      .locked = true,
+                      .created = 99,
+                      .catch_all = "rest@example.test",
+                      .quota_octets = 77,
+                      .plus_addressing = false};
   const auto domain_back = decode_domain("example.test", encoded(domain));
   CHECK(domain_back.name == "example.test");
   CHECK(domain_back.kind == DomainKind::alias);
   CHECK(domain_back.alias_of == "other.test");
   CHECK(domain_back.locked);
   CHECK(domain_back.created == 99);
+  CHECK(domain_back.catch_all == "rest@example.test");
+  CHECK(domain_back.quota_octets == 77);
+  CHECK_FALSE(domain_back.plus_addressing);
   check_damage(encoded(domain), [](std::string_view value) { decode_domain("example.test", value); });
   auto unknown_kind = encoded(domain);
   unknown_kind[1] = '\x63';
@@ -168,10 +177,50 @@ TEST_CASE("rows of the directory") {
   CHECK(back.removed);
   CHECK(back.removed_at == 97);
   check_damage(encoded(row), [&](std::string_view value) { decode_mailbox(key, value); });
+  row.mailbox.quota_octets = 0;
+  CHECK(decode_mailbox(key, encoded(row)).mailbox.quota_octets == 0);
+  row.mailbox.quota_octets.reset();
+  CHECK_FALSE(decode_mailbox(key, encoded(row)).mailbox.quota_octets);
 
   const Alias alias{.address = "team@example.test", .targets = {"ann@example.test", "bob@far.test", ""}};
   const auto alias_back = decode_alias(address_key(alias.address), encoded(alias));
   CHECK(alias_back.address == alias.address);
   CHECK(alias_back.targets == alias.targets);
   check_damage(encoded(alias), [&](std::string_view value) { decode_alias(address_key("team@example.test"), value); });
+}
+
+TEST_CASE("rows of the directory's first version are read, with the defaults of what came later") {
+  std::string domain;
+  Encoder(domain)
+      .number(std::uint8_t{1})
+      .number(std::uint8_t{1})
+      .number(std::uint8_t{1})
+      .number(std::uint64_t{99})
+      .text("");
+  const auto read = decode_domain("example.test", domain);
+  CHECK(read.kind == DomainKind::local);
+  CHECK(read.locked);
+  CHECK(read.created == 99);
+  CHECK(read.catch_all.empty());
+  CHECK(read.quota_octets == 0);
+  CHECK(read.plus_addressing);
+  check_damage(domain, [](std::string_view value) { decode_domain("example.test", value); });
+
+  const auto old_mailbox = [](std::uint64_t quota) {
+    std::string out;
+    Encoder to(out);
+    to.number(std::uint8_t{1}).number(std::uint8_t{2}).number(std::uint32_t{3});
+    to.number(std::uint64_t{98}).number(std::uint64_t{97}).number(quota).number(std::uint64_t{10});
+    to.number(std::uint64_t{4}).text("Ann@example.test").text("h").text("s");
+    return out;
+  };
+  const auto key = address_key("ann@example.test");
+  const auto box = decode_mailbox(key, old_mailbox(0));
+  CHECK(box.removed);
+  CHECK(box.removed_at == 97);
+  CHECK_FALSE(box.mailbox.quota_octets);
+  CHECK(box.mailbox.quota_messages == 10);
+  CHECK(box.mailbox.credential.scram_sha256 == "s");
+  CHECK(decode_mailbox(key, old_mailbox(1000)).mailbox.quota_octets == 1000);
+  check_damage(old_mailbox(5), [&](std::string_view value) { decode_mailbox(key, value); });
 }

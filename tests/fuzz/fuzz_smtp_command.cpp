@@ -24,7 +24,9 @@ void check_line(std::string_view line) {
   const auto command = smtpd::split_command(line);
   expect(smtpd::split_command(line).argument == command.argument);
   if (const auto mail = smtpd::parse_mail(command.argument); mail && mail->sender) check_address(*mail->sender);
-  if (const auto rcpt = smtpd::parse_rcpt(command.argument)) check_address(rcpt->recipient);
+  for (const auto charset : {smtpd::Charset::ascii, smtpd::Charset::utf8}) {
+    if (const auto rcpt = smtpd::parse_rcpt(command.argument, charset)) check_address(rcpt->recipient);
+  }
   if (const auto auth = smtpd::parse_auth(command.argument)) expect(!auth->mechanism.empty());
   smtpd::is_helo_name(command.argument);
 }

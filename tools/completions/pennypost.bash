@@ -8,7 +8,7 @@ _pennypost_commands() {
     mailbox) echo 'add set remove restore rename list stat show passwd lock unlock' ;;
     alias) echo 'add remove list show' ;;
     message) echo 'list show delete' ;;
-    store) echo 'init check stat' ;;
+    store) echo 'init check rebuild compact stat' ;;
     config) echo 'check show' ;;
   esac
 }
@@ -27,6 +27,8 @@ _pennypost_options() {
     'alias remove' | 'message delete') echo "--if-exists $everywhere" ;;
     'message show') echo "--raw $everywhere" ;;
     'store init') echo "--if-not-exists $everywhere" ;;
+    'store check') echo "--repair $everywhere" ;;
+    'store compact') echo "--all $everywhere" ;;
     'config show') echo "--defaults $everywhere" ;;
     *) echo "$everywhere" ;;
   esac

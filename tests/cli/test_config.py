@@ -34,6 +34,20 @@ class Config(PostOffice):
         self.assertEqual((answer.status, answer.out), (2, ""))
         self.assertIn("mx.toml:7", answer.err)
 
+    def test_check_of_one_server(self):
+        self.assertIn("mx.toml: in order", self.done("server", "check", "mx"))
+        self.assertIn("in order, 1 server", self.run_tool("server", "check").out)
+        (self.config.parent / "servers" / "other.toml").write_text("kind = 7\n")
+        self.addCleanup((self.config.parent / "servers" / "other.toml").unlink)
+        self.assertIn("mx.toml: in order", self.done("server", "check", "mx"))
+        answer = self.run_tool("server", "check", "other")
+        self.assertEqual((answer.status, answer.out), (2, ""))
+        self.assertIn("other.toml:1", answer.err)
+        answer = self.run_tool("server", "check", "no")
+        self.assertEqual((answer.status, answer.out), (1, ""))
+        self.assertIn('no server "no"', answer.err)
+        self.assertEqual(self.run_tool("server", "check", "../servers/mx").status, 1)
+
     def test_keys_that_cannot_be_read(self):
         self.write_config(server=SERVER + f'[tls]\ncertificate = "{self.folder}/no.pem"\nkey = "{self.folder}/no.key"\n')
         answer = self.run_tool("config", "check")

@@ -1,4 +1,5 @@
 // Messages that were retrieved, and their removal some time later; log-in times.
+#include <algorithm>
 #include <asio/co_spawn.hpp>
 #include <asio/io_context.hpp>
 

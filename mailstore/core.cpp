@@ -19,6 +19,7 @@ Core::Core(Options given, const Identity& who)
       identity(who),
       presence(layout.locks, options.alone ? Presence::Kind::alone : Presence::Kind::among_others),
       maildrops(layout.locks),
+      logins(layout.locks + "/logins"),
       turnstile(layout.locks + "/turnstile"),
       writer_slot(layout.locks),
       segments(files, layout.segments) {}

@@ -9,6 +9,7 @@
 
 #include "mailstore/index.hpp"
 #include "mailstore/locks.hpp"
+#include "mailstore/logins.hpp"
 #include "mailstore/message_id.hpp"
 #include "mailstore/segment.hpp"
 #include "mailstore/store.hpp"
@@ -62,6 +63,7 @@ struct Core {
   Presence presence;
   Index index;
   MaildropLocks maildrops;
+  LoginTimes logins;
   Turnstile turnstile;
   WriterSlot writer_slot;
   IdSource ids;

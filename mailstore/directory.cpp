@@ -406,6 +406,7 @@ asio::awaitable<Result<void>> Store::change_mailbox(std::string address, Mailbox
       box.credential = *wanted.credential;
       set_version(change, box.credential);
     }
+    if (wanted.apop_secret) box.apop_secret = *wanted.apop_secret;
     change.put_mailbox(*row);
     return {};
   };

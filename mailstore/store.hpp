@@ -91,6 +91,7 @@ struct MailboxChange {
   std::optional<std::optional<std::uint64_t>> quota_octets;  ///< the inner nullopt: its domain's
   std::optional<std::uint64_t> quota_messages;
   std::optional<Credential> credential;
+  std::optional<std::string> apop_secret;  ///< empty: none
 };
 
 struct DomainChange {
@@ -107,6 +108,11 @@ struct PurgeResult {
 
 struct RemoveResult {
   std::uint64_t removed = 0;
+};
+
+struct ExpiryResult {
+  std::uint64_t removed = 0;
+  std::uint64_t busy = 0;  ///< maildrops left for another time: somebody reads them
 };
 
 class Store {
@@ -147,6 +153,18 @@ class Store {
                                    std::size_t want);
   /// Removes messages from the maildrop; durable on success. Ids that are gone already count as done.
   asio::awaitable<Result<RemoveResult>> remove(const MaildropLock& lock, std::vector<MessageId> ids);
+  /// Notes that these messages were retrieved at `when` (microseconds since the Unix epoch), durable on success. The
+  /// first time counts; ids that are gone are passed over.
+  asio::awaitable<Result<void>> note_retrieved(const MaildropLock& lock, std::vector<MessageId> ids,
+                                               std::uint64_t when);
+  /// Removes every message of which it was noted that it was retrieved at `before` or earlier, in pieces, with rests.
+  /// `told` hears of each piece once it is durable: the mailbox's address and the ids.
+  asio::awaitable<Result<ExpiryResult>> remove_retrieved(
+      std::uint64_t before, std::function<void(std::string_view, std::span<const MessageId>)> told);
+  /// When the maildrop was last taken for a session, as noted below; 0: never. Outlives processes; the last notes
+  /// before the machine stopped may be lost.
+  Result<std::uint64_t> last_login(const MaildropLock& lock);
+  Result<void> note_login(const MaildropLock& lock, std::uint64_t when);
 
   // ---- directory
 

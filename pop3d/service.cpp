@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -31,6 +32,37 @@ std::vector<config::Server> pop3_servers(const config::Config& config) {
   return servers;
 }
 
+/// EXPIRE of one server: 0, a time, or never.
+std::optional<common::config::Duration> expire_of(const config::Server& server) {
+  if (server.pop3.delete_on_retrieve) return common::config::Duration{};
+  return server.pop3.expire;
+}
+
+/// When messages that were retrieved are removed: the longest time that a server sets. 0: never.
+std::chrono::milliseconds longest_expire(const std::vector<config::Server>& servers) {
+  std::chrono::milliseconds longest{};
+  for (const auto& server : servers) longest = std::max(longest, expire_of(server).value_or(config::Duration{}));
+  return longest;
+}
+
+/// What EXPIRE says in CAPA, in days. What was retrieved through one server is gone for all: the shortest time counts,
+/// but for a server that removes at QUIT, which does so for its own sessions alone.
+std::optional<std::uint64_t> told_expire(const config::Server& server, const std::vector<config::Server>& all) {
+  auto shortest = expire_of(server);
+  for (const auto& other : all) {
+    const auto time = expire_of(other);
+    if (time && time->count() != 0) shortest = std::min(shortest.value_or(*time), *time);
+  }
+  if (!shortest) return std::nullopt;
+  return std::chrono::floor<std::chrono::days>(*shortest).count();
+}
+
+Retrieved retrieved_of(const config::Server& server) {
+  const auto expire = expire_of(server);
+  if (!expire) return Retrieved::kept;
+  return expire->count() == 0 ? Retrieved::removed : Retrieved::noted;
+}
+
 constexpr std::string_view no_server = "no file in servers/ says kind = \"pop3\": add one, or do not start pop3d";
 
 }  // namespace
@@ -45,9 +77,16 @@ std::expected<Service::AllSettings, std::string> Service::make_settings(const st
     if (!tls) return std::unexpected(std::move(tls.error()));
     Settings settings;
     settings.server = server.id;
-    settings.rules =
-        Rules{server.hostname,     server.auth.mechanisms, server.auth.require_tls,
-              server.tls.required, *tls != nullptr,        static_cast<std::uint64_t>(server.connections.errors)};
+    settings.rules = Rules{server.hostname,
+                           server.auth.mechanisms,
+                           server.auth.require_tls,
+                           server.tls.required,
+                           *tls != nullptr,
+                           static_cast<std::uint64_t>(server.connections.errors),
+                           server.pop3.apop,
+                           std::chrono::ceil<std::chrono::seconds>(server.pop3.login_delay),
+                           told_expire(server, servers),
+                           retrieved_of(server)};
     settings.default_domain = server.default_domain;
     settings.tls = std::move(*tls);
     settings.login_timeout = server.connections.login_timeout;
@@ -70,6 +109,7 @@ std::expected<void, std::string> Service::prepare(const config::Config& config) 
   options_.warn = [](std::string_view what) { common::log::warning("store", {{"what", what}}); };
   threads_ = static_cast<std::size_t>(config.suite.run.threads);
   keep_removed_ = config.suite.store.keep_removed;
+  expire_ = longest_expire(servers);
 
   net::Serve serve = [this](net::Worker& worker, net::Stream stream, net::Door door) {
     return this->serve(worker, std::move(stream), std::move(door));
@@ -91,6 +131,7 @@ std::expected<void, std::string> Service::start() {
   verifier_ = std::make_unique<common::auth::Verifier>(threads_ == 0 ? cores : threads_, remembered_passwords);
   server_->start();
   asio::co_spawn(server_->workers().front()->context(), sweep_removed(*store_, keep_removed_), asio::detached);
+  asio::co_spawn(server_->workers().front()->context(), sweep_retrieved(*store_, expire_), asio::detached);
   return {};
 }
 
@@ -116,6 +157,7 @@ std::expected<std::vector<std::string>, std::string> Service::reload(const confi
     return std::unexpected(std::move(reloaded.error()));
   }
   keep_removed_ = config.suite.store.keep_removed;
+  expire_ = longest_expire(servers);
   return std::vector<std::string>{};
 }
 

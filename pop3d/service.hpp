@@ -40,6 +40,7 @@ class Service final : public common::daemon::Service {
   mailstore::Options options_;
   std::size_t threads_ = 0;
   std::atomic<std::chrono::milliseconds> keep_removed_{};
+  std::atomic<std::chrono::milliseconds> expire_{};  ///< of messages that were retrieved; 0: never
   std::shared_ptr<mailstore::Store> store_;
   std::unique_ptr<common::auth::Verifier> verifier_;
   // Last: destroying it destroys the sessions that are left, and they refer to all of the above.

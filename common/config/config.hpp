@@ -5,6 +5,7 @@
 #include <expected>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -120,7 +121,7 @@ struct AccessLog {
 struct Pop3 {
   bool apop = false;
   Duration login_delay{};
-  std::string expire;
+  std::optional<Duration> expire;  ///< nullopt: never
   bool delete_on_retrieve = false;
 };
 

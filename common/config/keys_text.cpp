@@ -17,6 +17,8 @@ std::string_view type_name(const Key& key) {
       return "size";
     case Type::time:
       return "time";
+    case Type::time_or_never:
+      return "time, or never";
     case Type::text:
       return "text";
     case Type::domain:
@@ -43,7 +45,8 @@ std::string_view type_name(const Key& key) {
 
 std::string format_bound(const Key& key, std::int64_t bound) {
   if (key.type == Type::size) return format_size(static_cast<Octets>(bound));
-  if (key.type == Type::time || key.type == Type::times) return format_time(Duration{bound});
+  if (key.type == Type::time || key.type == Type::time_or_never || key.type == Type::times)
+    return format_time(Duration{bound});
   return std::to_string(bound);
 }
 

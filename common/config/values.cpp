@@ -68,6 +68,7 @@ class Reader {
   std::optional<Duration> time(const Node& node);
   std::vector<std::string> texts(const Node& node);
   void read_size(const Node& node, const Slot& slot);
+  void read_time_or_never(const Node& node, const Slot& slot);
   void read_choice(const Node& node, const Slot& slot);
   void read_choices(const Node& node, const Slot& slot);
   void read_times(const Node& node, const Slot& slot);
@@ -88,6 +89,7 @@ std::string_view Reader::wanted() const {
     case Type::size:
       return "a size";
     case Type::time:
+    case Type::time_or_never:
       return "a time";
     case Type::text:
     case Type::domain:
@@ -209,6 +211,12 @@ void Reader::read_size(const Node& node, const Slot& slot) {
     return octets < 0 ? std::to_string(octets) : "\"" + format_size(static_cast<Octets>(octets)) + "\"";
   };
   if (in_range(node, value, format)) put(slot, static_cast<Octets>(value));
+}
+
+void Reader::read_time_or_never(const Node& node, const Slot& slot) {
+  const auto* word = std::get_if<std::string>(&node.value);
+  if (word != nullptr && *word == "never") return put(slot, std::optional<Duration>{});
+  if (const auto value = time(node)) put(slot, std::optional{*value});
 }
 
 void Reader::read_choice(const Node& node, const Slot& slot) {
@@ -333,6 +341,9 @@ void Reader::read(const Node& node, const Slot& slot) {
       break;
     case Type::time:
       if (const auto value = time(node)) put(slot, *value);
+      break;
+    case Type::time_or_never:
+      read_time_or_never(node, slot);
       break;
     case Type::text:
       if (const auto* value = text(node)) put(slot, *value);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/auth/apop.hpp"
 #include "common/log.hpp"
 #include "pop3d/protocol/reply.hpp"
 #include "pop3d/session/output.hpp"
@@ -31,6 +32,10 @@ std::optional<Session::Due> Session::perform_now() {
   if (const auto* listing = std::get_if<SendListing>(&step_)) return send_listing(*listing);
   if (std::holds_alternative<FindKeys>(step_)) {
     find_keys(std::get<FindKeys>(std::exchange(step_, Proceed{})));
+    return std::nullopt;
+  }
+  if (std::holds_alternative<CheckApop>(step_)) {
+    check_apop(std::get<CheckApop>(std::exchange(step_, Proceed{})));
     return std::nullopt;
   }
   if (std::holds_alternative<OpenMaildrop>(step_)) {
@@ -75,6 +80,7 @@ std::optional<Session::Due> Session::send_message(const SendMessage& message) {
     step_ = conversation_.on_trouble(out_);
     return std::nullopt;
   }
+  conversation_.on_retrieved(message);
   ++retrieved_;
   retrieved_octets_ += entry.octets;
   append_octets(out_, entry.octets);
@@ -92,9 +98,7 @@ std::optional<Session::Due> Session::send_message(const SendMessage& message) {
 std::optional<Session::Due> Session::send_top(const SendMessage& message) {
   const auto& entry = message.entry;
   if (!top_) {
-    const auto want =
-        *message.lines == 0 ? std::min<std::uint64_t>(entry.header_octets, TopReader::piece) : TopReader::piece;
-    auto opened = maildrop_->read(entry, worker_.scratch(), want);
+    auto opened = maildrop_->read(entry, worker_.scratch(), TopReader::next_piece(entry.header_octets, *message.lines));
     if (!opened) {
       log_trouble("pop3.read_failed", opened.error());
       step_ = conversation_.on_trouble(out_);
@@ -153,6 +157,23 @@ void Session::find_keys(const FindKeys& question) {
   step_ = conversation_.on_keys(keys, out_);
 }
 
+void Session::check_apop(const CheckApop& question) {
+  std::optional<Account> account;
+  {
+    const auto directory = office_.store.directory();
+    auto found = find_account(*directory, question.name, settings_->default_domain);
+    if (!found) {
+      log_trouble("pop3.directory", found.error());
+      return answer_login(Login::store_trouble, question.name, "APOP");
+    }
+    account = std::move(*found);
+  }
+  const std::string_view secret = account ? std::string_view{account->apop_secret} : std::string_view{};
+  if (!common::auth::check_apop(question.stamp, secret, question.digest))
+    return answer_login(Login::wrong, question.name, "APOP");
+  open_maildrop(*account, "APOP");
+}
+
 /// A proof was right: the account is read once more, for between its two messages much may have happened.
 void Session::open_proved(const OpenMaildrop& step) {
   const auto proof = std::exchange(proof_, nullptr);
@@ -179,10 +200,24 @@ void Session::open_maildrop(const Account& account, const std::string& mechanism
     if (!in_use) log_trouble("pop3.open_failed", opened.error());
     return answer_login(in_use ? Login::in_use : Login::store_trouble, account.address, mechanism);
   }
+  if (too_soon(**opened)) return answer_login(Login::too_soon, account.address, mechanism);
   maildrop_ = std::move(*opened);
   address_ = account.address;
   stream_.set_timeout(settings_->idle_timeout);
   answer_login(Login::right, account.address, mechanism);
+}
+
+/// RFC 2449 6.5. Only a log-in that is let in counts for the next one; a clock that was put back lets in.
+bool Session::too_soon(Maildrop& maildrop) {
+  const auto delay = settings_->rules.login_delay;
+  if (delay.count() == 0) return false;
+  const auto now = common::unix_microseconds(worker_.clock());
+  const auto last = maildrop.last_login();
+  if (last && *last <= now && now - *last < static_cast<std::uint64_t>(std::chrono::microseconds{delay}.count()))
+    return true;
+  auto noted = maildrop.note_login(now);
+  if (!last || !noted) log_trouble("pop3.login_delay", !last ? last.error() : noted.error());
+  return false;
 }
 
 void Session::answer_login(Login login, std::string_view name, std::string_view mechanism) {
@@ -198,6 +233,9 @@ void Session::answer_login(Login login, std::string_view name, std::string_view 
       break;
     case Login::in_use:
       why = "maildrop in use";
+      break;
+    case Login::too_soon:
+      why = "sooner than login_delay";
       break;
     case Login::overloaded:
       why = "too many checks wait";

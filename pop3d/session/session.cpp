@@ -7,6 +7,7 @@
 #include <asio/post.hpp>
 #include <asio/use_awaitable.hpp>
 
+#include "common/auth/apop.hpp"
 #include "common/log.hpp"
 #include "pop3d/protocol/reply.hpp"
 #include "pop3d/session/output.hpp"
@@ -56,7 +57,7 @@ asio::awaitable<void> Session::converse(bool tls_first) {
     if (!secured) co_return;
   }
   out_ = borrow_output();
-  conversation_.greet(out_);
+  conversation_.greet(out_, settings_->rules.apop ? common::auth::make_apop_stamp(settings_->rules.hostname) : "");
   while (open_) {
     switch (advance()) {
       case Due::input: {
@@ -160,8 +161,8 @@ Session::Due Session::advance() {
 asio::awaitable<void> Session::perform() {
   if (std::holds_alternative<CheckPassword>(step_)) {
     co_await check_password();
-  } else if (std::holds_alternative<RemoveMarked>(step_)) {
-    co_await remove_marked();
+  } else if (std::holds_alternative<Update>(step_)) {
+    co_await update();
   } else if (std::holds_alternative<StartTls>(step_)) {
     co_await start_tls();
   } else if (const auto* close = std::get_if<Close>(&step_)) {
@@ -200,10 +201,18 @@ asio::awaitable<void> Session::check_password() {
   }
 }
 
-asio::awaitable<void> Session::remove_marked() {
-  auto ids = conversation_.take_marked();
-  auto told = ids;
-  const auto removed = co_await maildrop_->remove(std::move(ids));
+asio::awaitable<void> Session::update() {
+  auto changes = conversation_.take_update();
+  // What goes because it was retrieved is on its way first: a peer that is gone keeps it.
+  if (settings_->rules.retrieved == Retrieved::removed) co_await flush();
+  if (!changes.noted.empty()) {
+    const auto now = common::unix_microseconds(worker_.clock());
+    const auto noted = co_await maildrop_->note_retrieved(std::move(changes.noted), now);
+    // Nobody asked for that: they are kept longer than they had to be.
+    if (!noted) log_trouble("pop3.note_failed", noted.error());
+  }
+  auto told = changes.removed;
+  const auto removed = co_await maildrop_->remove(std::move(changes.removed));
   if (removed) {
     removed_ = told.size();
     // One line names up to 32 of them: the log says what became of each message.
@@ -218,7 +227,7 @@ asio::awaitable<void> Session::remove_marked() {
   } else {
     log_trouble("pop3.delete_failed", removed.error());
   }
-  step_ = conversation_.on_removed(removed.has_value(), out_);
+  step_ = conversation_.on_updated(removed.has_value(), out_);
 }
 
 asio::awaitable<void> Session::start_tls() {

@@ -57,8 +57,10 @@ class Session {
   std::optional<Due> send_top(const SendMessage& message);
   std::optional<Due> send_listing(const SendListing& listing);
   void find_keys(const FindKeys& question);
+  void check_apop(const CheckApop& question);
   void open_proved(const OpenMaildrop& step);
   void open_maildrop(const Account& account, const std::string& mechanism);
+  bool too_soon(Maildrop& maildrop);
   void answer_login(Login login, std::string_view name, std::string_view mechanism);
 
   asio::awaitable<void> converse(bool tls_first);
@@ -67,7 +69,7 @@ class Session {
   asio::awaitable<void> send_file();
   asio::awaitable<void> perform();
   asio::awaitable<void> check_password();
-  asio::awaitable<void> remove_marked();
+  asio::awaitable<void> update();
   asio::awaitable<void> start_tls();
   asio::awaitable<bool> accept_tls();
 

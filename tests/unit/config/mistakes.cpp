@@ -151,7 +151,11 @@ TEST_CASE("mistakes in a server file") {
       {smtp + "[outbound]\nport = 70000", "servers/mx.toml:4: outbound.port: 70000 is out of range; write 1 to 65535",
        "later, and out of range"},
       {smtp + "[relay]\ndefault = \"allow\"", "servers/mx.toml:4: relay.default: is not supported yet; ", "later"},
-      {pop3 + "[pop3]\napop = true", "servers/mx.toml:4: pop3.apop: is not supported yet; ", "later"},
+      {pop3 + "[pop3]\nexpire = \"often\"", "servers/mx.toml:4: pop3.expire: \"often\" does not begin with a number",
+       "time"},
+      {pop3 + "[pop3]\nexpire = 30", "servers/mx.toml:4: pop3.expire: 30 has no unit", "time"},
+      {pop3 + "[pop3]\nexpire = true", "servers/mx.toml:4: pop3.expire: true or false stands where it takes a time",
+       "type"},
   };
   for (const auto& row : rows) check(row, server(row.text));
 }

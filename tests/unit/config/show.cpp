@@ -108,7 +108,7 @@ TEST_CASE("an empty file is all defaults") {
   CHECK(post.kind == Kind::pop3);
   CHECK(post.connections.idle_timeout == 10min);
   CHECK(post.connections.login_timeout == 60s);
-  CHECK(post.pop3.expire == "never");
+  CHECK_FALSE(post.pop3.expire);
 
   const Server& sub = outcome->config.servers[2];
   CHECK(sub.role == Role::submission);

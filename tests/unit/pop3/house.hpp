@@ -105,6 +105,14 @@ class House {
     return ids;
   }
 
+  /// What sessions from now on go by.
+  template <typename Change>
+  void change_rules(Change change) {
+    Settings made = *settings;
+    change(made.rules);
+    settings = std::make_shared<const Settings>(std::move(made));
+  }
+
   /// The client's end of a new session. It is over when the session has closed its own.
   int connect() {
     int ends[2];

@@ -114,15 +114,19 @@ TEST_CASE("TOP sends the header section and so many lines, of messages of any si
 }
 
 TEST_CASE("a body whose lines end where pieces do") {
-  Ann house;
-  // CR as the last octet of a piece, LF as the first of the next.
-  const auto body = std::string(TopReader::piece - header.size() - 1, 'x') + "\r\nsecond\r\nthird\r\n";
-  house.deliver_body(body);
-  Client client{house.connect()};
-  client.send(login + "TOP 1 1\r\nTOP 1 2\r\nQUIT\r\n");
-  const auto said = client.read_all();
-  const auto first = front_of(ann) + header + std::string(TopReader::piece - header.size() - 1, 'x') + "\r\n";
-  CHECK(said.ends_with("+OK\r\n" + first + ".\r\n+OK\r\n" + first + "second\r\n.\r\n+OK bye\r\n"));
+  // CR as the last octet of a piece, LF as the first of the next: of the first piece for a line, of the largest.
+  for (const auto piece : {TopReader::next_piece(header.size(), 1), TopReader::piece}) {
+    CAPTURE(piece);
+    Ann house;
+    const auto line = std::string(piece - header.size() - 1, 'x') + "\r\n";
+    house.deliver_body(line + "second\r\nthird\r\n");
+    Client client{house.connect()};
+    client.send(login + "TOP 1 1\r\nTOP 1 2\r\nTOP 1 200\r\nQUIT\r\n");
+    const auto said = client.read_all();
+    const auto first = front_of(ann) + header + line;
+    CHECK(said.ends_with("+OK\r\n" + first + ".\r\n+OK\r\n" + first + "second\r\n.\r\n+OK\r\n" + first +
+                         "second\r\nthird\r\n.\r\n+OK bye\r\n"));
+  }
 }
 
 TEST_CASE("octet by octet, a session goes the same way") {

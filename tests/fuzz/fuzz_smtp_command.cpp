@@ -16,6 +16,9 @@
 
 namespace {
 
+/// Octet by octet is slow, and long inputs tell no more that way than short ones.
+constexpr std::size_t slow_octets = 600;
+
 void expect(bool holds) {
   if (!holds) std::abort();
 }
@@ -103,7 +106,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string_view octets{reinterpret_cast<const char*>(data), size};
   const auto lines = split(octets, size + 1);
   expect(lines == split_simply(octets));
-  expect(split(octets, 1) == lines && split(octets, 7) == lines);
+  expect(split(octets, 7) == lines);
+  if (size <= slow_octets) expect(split(octets, 1) == lines);
   for (const auto& [text, fault] : lines) check_line(text);
   return 0;
 }

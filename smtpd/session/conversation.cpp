@@ -15,6 +15,8 @@ constexpr std::size_t owner_limit = 60'000;
 constexpr std::size_t many_owners = 32;
 /// Where the configuration has no limit: sums stay far from overflowing.
 constexpr std::uint64_t no_message_is_longer = std::uint64_t{1} << 62U;
+/// RFC 9422 4.1, 4.2: six digits at most. A sender that keeps to fewer than are allowed does no harm.
+constexpr std::uint64_t limit_told = 999'999;
 /// A refused chunk up to here is waited for to its end, and one up to twice the limit of messages.
 constexpr std::uint64_t skipped_chunk_limit = std::uint64_t{64} << 20U;
 
@@ -230,10 +232,12 @@ std::string Conversation::ehlo_text() const {
     }
     if (!mechanisms.empty()) text += "\nAUTH" + mechanisms;
   }
-  // RFC 9422 4
   std::string limits;
-  if (terms_.messages_per_session != 0) limits += " MAILMAX=" + std::to_string(terms_.messages_per_session);
-  if (terms_.recipients != 0) limits += " RCPTMAX=" + std::to_string(terms_.recipients);
+  const auto limit = [&limits](std::string_view name, std::uint64_t value) {
+    if (value != 0) (limits += name) += std::to_string(std::min(value, limit_told));
+  };
+  limit(" MAILMAX=", terms_.messages_per_session);
+  limit(" RCPTMAX=", terms_.recipients);
   if (!limits.empty()) text += "\nLIMITS" + limits;
   text += "\nENHANCEDSTATUSCODES";
   return text;

@@ -80,6 +80,8 @@ TEST_CASE("mistakes in a server file") {
       {"kind = \"imap\"\n", "servers/mx.toml:1: kind: \"imap\" is not known here; write one of smtp, lmtp, pop3",
        "kind"},
       {"kind = \"lmtp\"\nlisten = [\"127.0.0.1:24\"]\nrole = \"mx\"", "servers/mx.toml:3: role: ", "an SMTP server's"},
+      {"kind = \"lmtp\"\nlisten = [\n\"127.0.0.1:24\",\n\"[::]:25\"]",
+       "servers/mx.toml:4: listen: \"[::]:25\" is the port of SMTP; choose another port for lmtp", "RFC 2033 5"},
       {"kind = \"smtp\"\nlisten = []", "servers/mx.toml:2: listen: is empty; ", "nowhere to listen"},
       {"kind = \"smtp\"\nlisten = [\n\"127.0.0.1:25\",\n\"localhost:26\",\n]",
        "servers/mx.toml:4: listen: \"localhost:26\" has no numeric address; ", "the line of the entry"},

@@ -36,6 +36,22 @@ FakeDirectory people() {
 
 }  // namespace
 
+TEST_CASE("LIMITS tells no number of more than six digits (RFC 9422 4)") {
+  auto directory = people();
+  auto terms = mx_terms();
+  const auto offer = [&](std::uint64_t messages, std::uint64_t recipients) {
+    terms.messages_per_session = messages;
+    terms.recipients = recipients;
+    Talk talk{terms, directory};
+    talk.feed("EHLO client.test\r\n");
+    const auto at = talk.replies.find("LIMITS");
+    return at == std::string::npos ? std::string{} : talk.replies.substr(at, talk.replies.find('\r', at) - at);
+  };
+  CHECK(offer(0, 0).empty());
+  CHECK(offer(999'999, 0) == "LIMITS MAILMAX=999999");
+  CHECK(offer(1'000'000, 5'000'000) == "LIMITS MAILMAX=999999 RCPTMAX=999999");
+}
+
 TEST_CASE("a message is accepted for its mailboxes") {
   auto directory = people();
   run_script(mx_terms(), directory, R"(
@@ -247,6 +263,22 @@ TEST_CASE("messages that are refused at their end leave the session usable") {
                CHECK(talk.open);
                CHECK(talk.messages.size() == 2);
              });
+}
+
+TEST_CASE("an alias domain whose model is gone") {
+  auto directory = people();
+  directory.add_domain("orphan.test", "gone.test");
+  run_script(mx_terms(), directory, R"(
+    S~ 220 *
+    C: HELO client.test
+    S~ 250 *
+    C: MAIL FROM:<>
+    S~ 250 *
+    C: RCPT TO:<ann@orphan.test>
+    S~ 550 5.1.2 *
+    C: RCPT TO:<ann@example.test>
+    S~ 250 2.1.5 *
+  )");
 }
 
 TEST_CASE("trouble with the store is a temporary answer") {

@@ -1,8 +1,9 @@
-"""Under a service manager: sockets that it opened, what it is told, the watchdog."""
+"""Under a service manager: sockets that it opened, what it is told, the watchdog, and how hardened our units are."""
 
 import os
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,7 +15,7 @@ from wire import Wire, wait_for
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
-from suite import Suite  # noqa: E402
+from suite import TOP, Suite, build_folder  # noqa: E402
 
 # Puts descriptors where sd_listen_fds(3) looks for them, says so, and becomes the program: the process id must be its own.
 HAND_OVER = """
@@ -164,6 +165,23 @@ class Managed(unittest.TestCase):
         self.assertRegex(told.recv(4096), rb"^READY=1")
         self.suite.stop("smtpd")
         self.assertRegex(told.recv(4096), rb"^STOPPING=1")
+
+
+class Units(unittest.TestCase):
+    def test_exposure(self):
+        program = shutil.which("systemd-analyze") or shutil.which(
+            "systemd-analyze", path=str(TOP / "build" / "peers" / "systemd" / "usr" / "bin"))
+        if program is None:
+            self.skipTest("systemd-analyze is not here (package systemd)")
+        for name in ("smtpd", "pop3d"):
+            unit = build_folder() / "tools" / "systemd" / f"pennypost-{name}.service"
+            self.assertNotIn("@sbindir@", unit.read_text())
+            done = subprocess.run([program, "security", "--offline=true", "--no-pager", str(unit)],
+                                  capture_output=True, text=True, timeout=60)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            exposure = re.search(r"Overall exposure level for \S+: ([0-9.]+)", done.stdout)
+            self.assertIsNotNone(exposure, done.stdout)
+            self.assertLess(float(exposure[1]), 2.0, done.stdout)
 
 
 if __name__ == "__main__":

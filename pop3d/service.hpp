@@ -29,6 +29,7 @@ class Service final : public common::daemon::Service {
   void stop(std::chrono::milliseconds grace) override;
   common::net::Server& listeners() override { return *server_; }
   void add_status(nlohmann::json& status) override;
+  bool serves(common::config::Kind kind) const override { return kind == common::config::Kind::pop3; }
 
  private:
   /// By the virtual server's id.

@@ -25,6 +25,7 @@ class SmtpService final : public common::daemon::Service {
   void stop(std::chrono::milliseconds grace) override;
   common::net::Server& listeners() override { return *listeners_; }
   void add_status(nlohmann::json& status) override;
+  bool serves(common::config::Kind kind) const override { return kind != common::config::Kind::pop3; }
 
  private:
   /// By id, the file's name.

@@ -28,6 +28,7 @@ struct Run {
   std::string user;
   std::filesystem::path directory;
   std::int64_t threads = 0;
+  std::string sandbox;  ///< auto, required, off
 };
 enum class LogLevel : std::uint8_t { error, warning, info, debug };
 struct Log {

@@ -52,6 +52,14 @@ const std::vector<Key> table = {
      .most = 1024,
      .suite = [](Suite& s) -> Slot { return &s.run.threads; },
      .doc = "Threads that serve connections in each daemon; 0: one per core."},
+    {.name = "run.sandbox",
+     .type = K::choice,
+     .defaults = {{every, R"("auto")"}},
+     .choices = {"auto", "required", "off"},
+     .suite = [](Suite& s) -> Slot { return &s.run.sandbox; },
+     .doc =
+         "Whether a daemon shuts itself in by Landlock and seccomp: as far as the kernel can, with a warning for what "
+         "it cannot; or it does not start without; or not at all."},
 
     {.name = "log.level",
      .type = K::choice,

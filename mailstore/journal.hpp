@@ -43,10 +43,13 @@ class Journal {
   /// either way.
   void append(std::string_view octets, const std::function<void(std::string_view)>& warn);
   bool dirty() const { return dirty_; }
+  /// Tries again what could not be written, then syncs; `dirty` stays when that failed again.
   void sync(const std::function<void(std::string_view)>& warn);
 
  private:
   void open_newest();
+  void write(const std::function<void(std::string_view)>& warn);
+  void sync_file(const std::function<void(std::string_view)>& warn);
   Files& files_;
   std::string folder_;
   Descriptor file_;

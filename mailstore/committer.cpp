@@ -193,6 +193,7 @@ void Committer::process(std::vector<Job>& batch) {
   };
 
   if (written && !write_records(batch, rows, error)) fail_records();
+  const bool recorded = written;
   bool syncing = false;
   if (written) {
     if (overlap) {
@@ -293,6 +294,7 @@ void Committer::process(std::vector<Job>& batch) {
       if (syncing) core_.counters.overlapped.fetch_add(1, std::memory_order_relaxed);
     }
   }
+  if (recorded) disown_refused(batch, failures);
   for (std::size_t i = 0; i < batch.size(); ++i) {
     Result<void> result;
     if (failures[i]) result = std::unexpected(*failures[i]);
@@ -308,6 +310,24 @@ void Committer::process(std::vector<Job>& batch) {
       work.done(std::move(result));
     }
   }
+}
+
+void Committer::disown_refused(const std::vector<Job>& batch, const std::vector<std::optional<Error>>& failures) {
+  // Their records are whole and may be the newest of their segment: a rebuild would deliver what its sender was told to
+  // send again.
+  JournalLines lines;
+  for (std::size_t i = 0; i < batch.size(); ++i) {
+    const auto* arrival = std::get_if<Arrival>(&batch[i]);
+    if (arrival == nullptr || arrival->streamed || !failures[i]) continue;
+    for (const auto& owner : arrival->envelope.owners) lines.message(JournalKind::refused, owner.mailbox, arrival->id);
+  }
+  write_journal(lines);
+}
+
+void Committer::write_journal(const JournalLines& lines) {
+  if (lines.empty()) return;
+  if (!journal_.dirty()) journal_sync_due_ = std::chrono::steady_clock::now() + journal_patience;
+  journal_.append(lines.finish(commit_number_), core_.options.warn);
 }
 
 bool Committer::write_records(std::vector<Job>& batch, std::vector<MessageRow>& rows, Error& error) {
@@ -544,10 +564,7 @@ void Committer::raise_id_limit(Change& change) {
 
 void Committer::after_commit(Change& change) {
   core_.ids.raised();
-  if (!change.journal().empty()) {
-    if (!journal_.dirty()) journal_sync_due_ = std::chrono::steady_clock::now() + journal_patience;
-    journal_.append(change.journal().finish(commit_number_), core_.options.warn);
-  }
+  write_journal(change.journal());
   for (const auto number : change.emptied()) {
     core_.segments.forget(number);
     if (core_.files.unlink(segment_path(core_.layout.segments, number)) != 0 && errno != ENOENT) {

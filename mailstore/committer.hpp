@@ -105,6 +105,9 @@ class Committer {
   void undo(const std::vector<Unproven>& unproven);
   void raise_id_limit(Change& change);
   void after_commit(Change& change);
+  void write_journal(const JournalLines& lines);
+  /// Written, but not delivered: the journal says so.
+  void disown_refused(const std::vector<Job>& batch, const std::vector<std::optional<Error>>& failures);
   void publish(Job job);
   void take_care(std::chrono::steady_clock::time_point now);
 

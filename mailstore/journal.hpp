@@ -15,7 +15,7 @@ namespace mailstore {
 
 enum class JournalKind : std::uint32_t {
   removed = 1,  ///< mailbox, id: an owner is gone
-  refused = 2,  ///< mailbox, id: the mailbox was purged before the commit
+  refused = 2,  ///< mailbox, id: the mailbox was purged before the commit, or the commit failed
   domain = 3,   ///< name, row; empty row: gone
   mailbox = 4,  ///< key, row; empty row: gone
   alias = 5,    ///< key, row; empty row: gone

@@ -55,6 +55,8 @@ struct Core {
   void warn(std::string_view what) const {
     if (options.warn) options.warn(what);
   }
+  /// The clock as ids count it.
+  std::uint64_t now() const { return options.clock ? options.clock() : microseconds_since_2020(); }
 
   Options options;
   Files& files;
@@ -82,5 +84,7 @@ struct Core {
 
 /// True while the disk has more than the reserve free; asks the file system at most once a second.
 bool has_room(Core& core);
+/// The same, asked now.
+bool look_for_room(Core& core);
 
 }  // namespace mailstore

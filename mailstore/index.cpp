@@ -63,6 +63,12 @@ std::int64_t Index::spare_pages(std::int64_t enough) const {
   return spare;
 }
 
+Result<void> Index::forget_dead_readers() const {
+  int dead = 0;
+  lmdb::expect(mdb_reader_check(env_.get(), &dead), "mdb_reader_check");
+  return {};
+}
+
 bool Index::broken() const {
   MDB_txn* txn = nullptr;
   const int code = mdb_txn_begin(env_.get(), nullptr, MDB_RDONLY, &txn);

@@ -33,6 +33,8 @@ class Index {
   /// How many pages can still be had, free ones included; counts only up to `enough`.
   std::int64_t spare_pages(std::int64_t enough) const;
   std::int64_t pages() const;
+  /// Frees what processes that died reading hold on to.
+  Result<void> forget_dead_readers() const;
   /// True after a failure that LMDB cannot get over: every transaction of this process is refused from then on.
   bool broken() const;
   const Tables& tables() const { return tables_; }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <asio/awaitable.hpp>
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -34,7 +35,9 @@ struct Options {
   std::uint64_t segment_size = std::uint64_t{128} << 20U;  ///< a segment is sealed once it is this long
   bool alone = false;        ///< refused (`conflict`) while another process has the store open; keeps others out
   bool past_damage = false;  ///< opened although segments are missing or cut off: for check and repair
-  Files* files = nullptr;    ///< in place of the system's file calls, for fault tests; outlives the store
+  std::chrono::milliseconds care_every{30'000};  ///< files that others unlinked are closed, dead readers' pages freed
+  std::function<std::uint64_t()> clock;          ///< microseconds since 2020, in place of the system's clock, for tests
+  Files* files = nullptr;  ///< in place of the system's file calls, for fault tests; outlives the store
   std::function<void(std::string_view)> warn;  ///< told once for each trouble found; any thread
 };
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -38,6 +39,10 @@ class Index {
   /// True after a failure that LMDB cannot get over: every transaction of this process is refused from then on.
   bool broken() const;
   const Tables& tables() const { return tables_; }
+  /// Rows that a long listing walked over, the last of them at `row` in the map. Now and again the map's pages leave
+  /// the process, to stay in the system's cache: what was read once must not count as memory of a daemon that lists a
+  /// million messages.
+  void walked(std::size_t rows, const char* row) const;
 
   std::uint64_t number(MDB_txn* txn, std::string_view name) const;
   void set_number(MDB_txn* txn, std::string_view name, std::uint64_t value) const;
@@ -58,6 +63,7 @@ class Index {
   friend class ReadTxn;
   lmdb::Env env_;
   Tables tables_{};
+  mutable std::atomic<std::uint64_t> walked_{0};
   mutable std::mutex idle_mutex_;
   mutable std::vector<MDB_txn*> idle_;  // reset read transactions, so that beginning one costs no slot search
 

@@ -47,6 +47,7 @@ Result<std::size_t> Store::list(const View& view, std::optional<MessageId> after
     const ReadTxn txn(impl_->core.index);
     lmdb::Cursor cursor(txn, impl_->core.index.tables().maildrop);
     std::size_t found = 0;
+    const char* last = nullptr;
     const auto mailbox = std::to_underlying(view.mailbox);
     for (auto row = cursor.seek(MaildropKey(view.mailbox, after ? after->value + 1 : 0)); row && found < out.size();
          row = cursor.next()) {
@@ -56,7 +57,9 @@ Result<std::size_t> Store::list(const View& view, std::optional<MessageId> after
       auto entry = decode_entry(MessageId{id}, row->value);
       if (entry.arrival > view.arrivals) continue;  // came after log-in
       out[found++] = entry;
+      last = row->value.data();
     }
+    impl_->core.index.walked(found, last);
     return found;
   });
 }

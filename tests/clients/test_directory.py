@@ -83,6 +83,31 @@ class Live(unittest.TestCase):
             time.sleep(0.05)
         self.suite.add_mailbox(ANN)
 
+    def test_messages_expire_once_they_were_retrieved(self):
+        """Of two, the one that was read, by a session that ended well, goes when its time is over."""
+        self.start({"pop3": {"pop3.expire": "2s"}})
+        self.suite.add_mailbox(ANN)
+        with smtplib.SMTP("127.0.0.1", self.suite.port("mx"), timeout=60) as smtp:
+            for subject in ("one", "two"):
+                smtp.sendmail("x@client.test", [ANN], f"Subject: {subject}\r\n\r\nx\r\n")
+        first, second = (message["id"] for message in self.suite.messages(ANN))
+        context = ssl.create_default_context(cafile=self.suite.certificate)
+        for number, end in ((2, "close"), (1, "quit")):
+            pop = poplib.POP3_SSL("localhost", self.suite.port("pop3", tls=True), context=context, timeout=60)
+            self.assertEqual(pop.capa()["EXPIRE"], ["0"])   # whole days
+            pop.user(ANN)
+            pop.pass_(PASSWORD)
+            pop.retr(number)
+            getattr(pop, end)()
+        deadline = time.monotonic() + 30
+        while len(left := self.suite.messages(ANN)) == 2:
+            self.assertLess(time.monotonic(), deadline, "it never went")
+            time.sleep(0.2)
+        self.assertEqual([message["id"] for message in left], [second])
+        while f"ids={first}" not in self.suite.log("pop3d"):
+            self.assertLess(time.monotonic(), deadline, "the log does not say that it went")
+            time.sleep(0.05)
+
 
 if __name__ == "__main__":
     unittest.main()

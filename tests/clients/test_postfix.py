@@ -1,9 +1,8 @@
 """Postfix as the one who hands mail on: lmtp(8) over TCP and over a Unix socket, smtp(8) to the mx."""
 
 import re
-import unittest
 
-from client_case import ClientCase
+from client_case import ClientCase, main
 from letters import STRANGER, letter
 from postfix import Postfix
 from suite import DOMAIN
@@ -142,4 +141,4 @@ class OfPostfix(ClientCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    main()

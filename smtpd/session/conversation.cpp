@@ -370,7 +370,7 @@ Step Conversation::fail_chunk(const Chunk& chunk, Cause cause) {
 Step Conversation::on_chunk(const Chunk& chunk, std::optional<Cause> refused) {
   if (refused) {
     end_transaction();
-    failed_chunk_ = *refused;
+    failed_chunk_ = refused;
     return Send{message_reply(*refused)};
   }
   state_ = State::chunks;

@@ -17,7 +17,9 @@ from wire import wait_for
 ROOT = TOP / "build" / "peers" / "postfix"
 # Users that every Debian has: Postfix wants two that are nobody else's, and a group.
 OWNER, OTHER, GROUP = "nobody", "daemon", "mail"
-PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+PR_SET_CHILD_SUBREAPER = 36
+# The master ends when its standard input does, and so with a test that is killed; its own children end when it does.
+GUARDED = '"$@" </dev/null & read -r _; kill "$!" 2>/dev/null; wait "$!"'
 
 MASTER = """\
 127.0.0.1:{port} inet n - n - - smtpd
@@ -64,14 +66,10 @@ def missing():
     return f"Postfix needs libraries that are not here: {', '.join(absent)}" if absent else None
 
 
-def prctl(option, value):
-    if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0) != 0:
+def adopt():
+    """Children that ours leave behind become ours, so that they can be waited for."""
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl")
-
-
-def end_with_parent():
-    """In the child: a test that is killed leaves nothing running. The master's children end when it does."""
-    prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class Postfix:
@@ -117,15 +115,15 @@ class Postfix:
         (self.etc / "master.cf").write_text(MASTER.format(port=self.port))
 
     def __enter__(self):
-        prctl(PR_SET_CHILD_SUBREAPER, 1)  # those that the master leaves behind become ours
-        # -d: stays in the foreground, our child. Its command line names the folder, by which run-tests finds what a dead run left.
+        adopt()
+        # -d: stays in the foreground. The command line names the folder, by which run-tests finds what a dead run left.
         with open(self.folder / "stderr", "wb") as errors:
             self.process = subprocess.Popen(
-                [str(ROOT / "usr/lib/postfix/sbin/master"), "-c", str(self.etc), "-d"],
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors,
+                ["sh", "-c", GUARDED, "sh", str(ROOT / "usr/lib/postfix/sbin/master"), "-c", str(self.etc), "-d"],
+                stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors,
                 env={"PATH": os.environ["PATH"], "MAIL_CONFIG": str(self.etc),
                      "LD_LIBRARY_PATH": str(ROOT / "usr/lib/postfix")},
-                start_new_session=True, preexec_fn=end_with_parent)
+                start_new_session=True)
         try:
             wait_for(self.answers, why="Postfix answers")
         except BaseException as trouble:
@@ -134,11 +132,11 @@ class Postfix:
         return self
 
     def __exit__(self, *_):
-        self.process.terminate()
+        self.process.stdin.close()
         try:
             self.process.wait(20)
         except subprocess.TimeoutExpired:
-            self.process.kill()
+            os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
         try:
             wait_for(self.alone, why="all of Postfix has ended")

@@ -7,7 +7,7 @@ import re
 import subprocess
 import unittest
 
-from client_case import ClientCase
+from client_case import ClientCase, main
 from letters import STRANGER, letter, lf
 from suite import DOMAIN, TOP
 
@@ -136,4 +136,4 @@ class OfExim(ClientCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    main()

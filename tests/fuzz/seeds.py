@@ -17,10 +17,10 @@ sys.dont_write_bytecode = True
 
 import language  # noqa: E402
 
-# What fuzz_smtp_conversation.cpp and fuzz_pop3_conversation.cpp make of their first octet.
+# What fuzz_smtp_conversation.cpp and fuzz_smtp_data.cpp make of their first octet.
 SMTP_SUBMISSION, SMTP_TLS_PASSWORDS, SMTP_HELO, SMTP_CERTIFICATE = 1, 2, 4, 8
 SMTP_TLS_REQUIRED, SMTP_NORMALIZE, SMTP_LMTP = 16, 32, 64
-POP3_TLS_PASSWORDS, POP3_ONLY_TLS, POP3_CERTIFICATE = 1, 2, 4
+DATA_NORMALIZE, DATA_COUNTED = 1, 32
 # A long line is cut: more of the same finds nothing new, and the fuzzer tries short inputs most often.
 MOST_OCTETS = 3000
 
@@ -52,9 +52,9 @@ def smtp_flags(transcript, server, secure):
         flags |= SMTP_NORMALIZE
     if keys.get("tls.required") == "true":
         flags |= SMTP_TLS_REQUIRED | SMTP_CERTIFICATE
-    if not secure and "AUTH" in "".join(step.text for step in transcript.steps):
-        # The target has a password in the clear at hand; TLS it has not.
-        flags &= ~SMTP_TLS_PASSWORDS
+    # There is no TLS in the target: inside it, passwords are let pass.
+    if not secure and keys.get("auth.require_tls") != "false":
+        flags |= SMTP_TLS_PASSWORDS
     return flags
 
 
@@ -76,6 +76,17 @@ def messages(octets):
         yield match[1]
 
 
+def chunked_messages(octets):
+    """What stands in the chunks of each message (BDAT)."""
+    message, at = b"", 0
+    while match := re.compile(rb"(?i)BDAT (\d{1,6})( LAST)?\r\n").search(octets, at):
+        at = match.end() + int(match[1])
+        message += octets[match.end():at]
+        if match[2]:
+            yield message
+            message = b""
+
+
 def seeds(path):
     """(target, octets) of one transcript."""
     transcript = language.parse(path.name, path.read_text())
@@ -91,8 +102,11 @@ def seeds(path):
         yield "smtp_command", said
         # Cut into pieces of seven octets: what stands behind STARTTLS is thrown away as far as it has come.
         yield "smtp_conversation", bytes([flags, 7]) + said
+        normalize = DATA_NORMALIZE if flags & SMTP_NORMALIZE else 0
         for message in messages(said):
-            yield "smtp_data", bytes([flags >> 5 & 1, 7]) + message
+            yield "smtp_data", bytes([normalize, 7]) + message
+        for message in chunked_messages(said):
+            yield "smtp_data", bytes([normalize | DATA_COUNTED, 7]) + message
 
 
 def main():

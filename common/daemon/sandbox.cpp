@@ -72,10 +72,10 @@ std::vector<path> folders_of(path file) {
 
 void add_file(std::vector<Need>& needs, const std::string& key, const path& file, Access access) {
   if (file.empty()) return;
-  for (auto& folder : folders_of(file)) {
+  for (const auto& folder : folders_of(file)) {
     // A file right in the root: the file itself, or everything would be within reach.
     const bool everything = folder == folder.root_path() || real(folder) == "/";
-    needs.push_back({key, everything ? file : std::move(folder), access});
+    needs.push_back({key, everything ? file : folder, access});
   }
 }
 

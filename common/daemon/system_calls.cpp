@@ -110,30 +110,30 @@ class Filter {
   const char* where_ = "";
 };
 
-scmp_arg_cmp equal(unsigned argument, std::uint64_t value) {
-  return {argument, SCMP_CMP_EQ, value, 0};
-}
 scmp_arg_cmp bits(unsigned argument, std::uint64_t mask, std::uint64_t value) {
   return {argument, SCMP_CMP_MASKED_EQ, mask, value};
+}
+/// An int: the kernel looks at these 32 bits of the register, and what the others hold is nobody's concern.
+scmp_arg_cmp equal(unsigned argument, int value) {
+  return bits(argument, 0xffffffff, static_cast<std::uint32_t>(value));
 }
 
 /// Calls that are right with some arguments only.
 void allow_in_part(Filter& filter) {
   for (const int family : {AF_UNIX, AF_INET, AF_INET6}) {
-    filter.allow("socket", {equal(0, static_cast<std::uint64_t>(family))});
+    filter.allow("socket", {equal(0, family)});
   }
   // getaddrinfo asks which addresses this machine has.
   filter.allow("socket", {equal(0, AF_NETLINK), equal(2, NETLINK_ROUTE)});
   filter.allow("socketpair", {equal(0, AF_UNIX)});
-  for (const unsigned long request : {FIONBIO, FIONREAD, TCGETS, TIOCGWINSZ})
-    filter.allow("ioctl", {equal(1, request)});
-  for (const std::uint64_t rights : {0, PROT_WRITE, PROT_EXEC}) {
-    filter.allow("mmap", {bits(2, PROT_WRITE | PROT_EXEC, rights)});
+  for (const int request : {FIONBIO, FIONREAD, TCGETS, TIOCGWINSZ}) filter.allow("ioctl", {equal(1, request)});
+  for (const int rights : {PROT_NONE, PROT_WRITE, PROT_EXEC}) {
+    filter.allow("mmap", {bits(2, PROT_WRITE | PROT_EXEC, static_cast<std::uint64_t>(rights))});
   }
   filter.allow("mprotect", {bits(2, PROT_EXEC, 0)});
   // Threads, and no other process. clone3 hides its flags from us: libc takes ENOSYS and calls clone.
   filter.allow("clone", {bits(0, CLONE_THREAD, CLONE_THREAD)});
-  filter.allow("tgkill", {equal(0, static_cast<std::uint64_t>(::getpid()))});
+  filter.allow("tgkill", {equal(0, ::getpid())});
   filter.allow("prlimit64", {equal(0, 0)});
   filter.allow("prctl", {equal(0, PR_SET_NAME)});
   filter.allow("prctl", {equal(0, PR_GET_NAME)});

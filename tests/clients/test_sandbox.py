@@ -75,6 +75,10 @@ class Shut(unittest.TestCase):
         for name, process in self.suite.processes.items():
             self.assertEqual({thread["Seccomp"] for thread in statuses(process.pid)}, {"0"})
             self.assertIn("warning " + name + " sandbox-off", self.suite.log(name))
+        text = self.suite.config.read_text()
+        self.assertIn('sandbox = "off"', text)
+        self.suite.config.write_text(text.replace('sandbox = "off"', 'sandbox = "auto"'))
+        self.assertIn("run.sandbox: needs a restart", self.suite.tool("reload"))
 
     def test_certificate_of_an_acme_client(self):
         """Links from `live` lead into `archive`, and a renewal changes them."""

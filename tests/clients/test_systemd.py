@@ -168,16 +168,22 @@ class Managed(unittest.TestCase):
 
 
 class Units(unittest.TestCase):
-    def test_exposure(self):
-        program = shutil.which("systemd-analyze") or shutil.which(
-            "systemd-analyze", path=str(TOP / "build" / "peers" / "systemd" / "usr" / "bin"))
+    def analyze(self, *words):
+        """systemd-analyze of this machine, else one that is unpacked and not installed."""
+        program, environment = shutil.which("systemd-analyze"), dict(os.environ)
         if program is None:
-            self.skipTest("systemd-analyze is not here (package systemd)")
+            subprocess.run([str(TOP / "tools" / "unpack-packages"), "systemd", "libsystemd-shared"], check=True)
+            peers = TOP / "build" / "peers"
+            program = str(peers / "systemd" / "usr" / "bin" / "systemd-analyze")
+            libraries = (peers / "libsystemd-shared").rglob("libsystemd-shared-*.so")
+            environment["LD_LIBRARY_PATH"] = str(next(libraries).parent)
+        return subprocess.run([program, *words], capture_output=True, text=True, timeout=60, env=environment)
+
+    def test_exposure(self):
         for name in ("smtpd", "pop3d"):
             unit = build_folder() / "tools" / "systemd" / f"pennypost-{name}.service"
             self.assertNotIn("@sbindir@", unit.read_text())
-            done = subprocess.run([program, "security", "--offline=true", "--no-pager", str(unit)],
-                                  capture_output=True, text=True, timeout=60)
+            done = self.analyze("security", "--offline=true", "--no-pager", str(unit))
             self.assertEqual(done.returncode, 0, done.stderr)
             exposure = re.search(r"Overall exposure level for \S+: ([0-9.]+)", done.stdout)
             self.assertIsNotNone(exposure, done.stdout)

@@ -243,3 +243,20 @@ TEST_CASE("the sandbox off: everything is within reach") {
   CHECK(sandbox->outside(config).empty());
   CHECK(opens("/etc/passwd", O_RDONLY));
 }
+
+TEST_CASE("a kernel that has neither: auto goes on, required does not") {
+  const Folder folder;
+  const auto enter = [&](const char* wish, bool want) {
+    return in_child([&folder, wish, want] {
+      // Once calls are restricted, those of Landlock and seccomp are as on a kernel that lacks them.
+      if (!restrict_calls()) return shut_in_failed;
+      auto config = configuration(folder);
+      config.suite.run.sandbox = wish;
+      const auto sandbox = Sandbox::enter(config, [](config::Kind) { return true; });
+      if (!sandbox) return want || sandbox.error().find("Landlock") == std::string::npos ? 1 : 0;
+      return want && sandbox->outside(config).empty() ? 0 : 2;
+    });
+  };
+  CHECK(enter("auto", true) == 0);
+  CHECK(enter("required", false) == 0);
+}

@@ -52,9 +52,9 @@ class Resolver(unittest.TestCase):
         cls.server = cls.enterClassContext(DnsServer({**ZONES, "signed.test": signed}, silent=["slow.test"]))
 
     def ask(self, *words, timeout=20000, server=None):
-        done = subprocess.run([str(build_folder() / "tests" / "support" / "dns_lookup"), "--server",
-                               server or self.server.address, "--timeout", str(timeout), *words], capture_output=True, text=True, timeout=120,
-                              env={**os.environ, **SANITIZERS})
+        program = build_folder() / "tests" / "support" / "dns_lookup"
+        done = subprocess.run([str(program), "--server", server or self.server.address, "--timeout", str(timeout), *words],
+                              capture_output=True, text=True, timeout=120, env={**os.environ, **SANITIZERS})
         self.assertEqual(done.returncode, 0, done.stderr)
         self.told = done.stderr
         answers = [json.loads(line) for line in done.stdout.splitlines()]
@@ -120,7 +120,8 @@ class Resolver(unittest.TestCase):
         self.assertEqual(self.server.asked.count("www.other.test"), 1)
 
     def test_signatures_are_checked(self):
-        good = self.ask("--anchors", str(self.folder / "anchors"), "a:www.signed.test", "mx:signed.test", "a:x.signed.test")
+        good = self.ask("--anchors", str(self.folder / "anchors"), "a:www.signed.test", "mx:signed.test",
+                        "a:x.signed.test")
         self.assertEqual([answer.get("secure") for answer in good], [True, True, None], good)
         self.assertEqual(good[2]["error"], "no_name")
         self.assertEqual(self.told, "")

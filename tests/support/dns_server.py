@@ -1,4 +1,4 @@
-"""Name servers on loopback for tests: nsd with given zones, unpacked and never installed, behind a relay that can keep silent."""
+"""Name servers on loopback for tests: nsd with given zones, behind a relay that can keep silent."""
 
 import os
 import pathlib
@@ -20,8 +20,8 @@ SOA = "$ORIGIN {origin}\n$TTL 300\n@ SOA ns.{origin} hostmaster.{origin} 1 3600 
 
 def unpack():
     """nsd, the signer of zones, and what they are linked with."""
-    subprocess.run([str(TOP / "tools" / "unpack-packages"), "nsd", "libprotobuf-c1", "libfstrm0", "ldnsutils", "libldns3"],
-                   check=True)
+    packages = ["nsd", "libprotobuf-c1", "libfstrm0", "ldnsutils", "libldns3"]
+    subprocess.run([str(TOP / "tools" / "unpack-packages"), *packages], check=True)
 
 
 def environment():
@@ -57,9 +57,10 @@ def free_port():
 
 
 class DnsServer:
-    """Use as a context manager. `zones`: name -> records as in a zone file, in front of which SOA and NS are put; None: a
-    zone that the server cannot load, so that it answers SERVFAIL; a path: a whole zone file. `address` is what dns.servers
-    takes; `direct` is nsd itself, which speaks TCP too. Names in `silent`, and all below them, are never answered; `asked` lists the names that came."""
+    """Use as a context manager. `zones`: name -> records as in a zone file, in front of which SOA and NS are put; None:
+    a zone that the server cannot load, so that it answers SERVFAIL; a path: a whole zone file. `address` is what
+    dns.servers takes; `direct` is nsd itself, which speaks TCP too. Names in `silent`, and all below them, are never
+    answered; `asked` lists the names that came."""
 
     def __init__(self, zones, silent=()):
         self.zones = zones
@@ -165,7 +166,7 @@ class DnsServer:
 
 
 def sign_zone(folder, name, records):
-    """Signs the zone in a folder, which is made; gives back its file and its key as a line for a file of trust anchors."""
+    """Signs the zone in a folder, which is made; gives back its file and its key, a line for a file of trust anchors."""
     unpack()
     folder.mkdir(exist_ok=True)
     tools = PEERS / "ldnsutils" / "usr" / "bin"

@@ -185,13 +185,14 @@ TEST_CASE("the end of the resolver ends all waits") {
 
 TEST_CASE("there is a limit of lookups under way, and new settings are for the next ones") {
   Silence server;
+  std::size_t refused = 0;
+  std::size_t ended = 0;
+  std::optional<bool> late;
+  asio::io_context context{1};  // outlives the resolver, which still has something to tell
   Resolver resolver;
   auto settings = fixed();
   settings.servers = {server.server()};
   REQUIRE(resolver.configure(settings));
-  asio::io_context context{1};
-  std::size_t refused = 0;
-  std::size_t ended = 0;
   const auto look = [&](std::string wanted) -> asio::awaitable<void> {
     const auto found = co_await resolver.addresses(std::move(wanted), Family::v4);
     ++ended;
@@ -206,7 +207,6 @@ TEST_CASE("there is a limit of lookups under way, and new settings are for the n
   // Those under way stay so; what a fixed answer has needs none.
   settings.hosts["late.test"] = {address("192.0.2.8")};
   REQUIRE(resolver.configure(settings));
-  std::optional<bool> late;
   const auto look_late = [&]() -> asio::awaitable<void> {
     const auto found = co_await resolver.addresses("late.test", Family::v4);
     late = found.has_value();

@@ -36,6 +36,8 @@ class SmtpService final : public common::daemon::Service {
   mailstore::Options store_options_;
   std::shared_ptr<mailstore::Store> store_;
   std::optional<common::auth::Verifier> verifier_;
+  std::optional<common::dns::Settings> dns_;  ///< in force; nullopt: no server asks the DNS
+  std::optional<common::dns::Resolver> resolver_;
   common::daemon::Snapshot<VirtualServers> servers_;
   // Last: sessions that are left when it goes use what stands above.
   std::unique_ptr<common::net::Server> listeners_;

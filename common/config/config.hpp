@@ -37,9 +37,10 @@ struct Log {
   std::string format;  ///< text, json
 };
 struct Dns {
-  std::vector<std::string> servers;
-  std::map<std::string, std::vector<std::string>> hosts;
-  std::vector<std::string> insecure;
+  std::vector<std::string> servers;                       ///< "192.0.2.53:53", "[2001:db8::53]:53"
+  std::map<std::string, std::vector<std::string>> hosts;  ///< lower-case A-labels; numeric
+  std::vector<std::string> insecure;                      ///< lower-case A-labels, or "."
+  Duration timeout{};
 };
 struct Metrics {
   std::string listen;

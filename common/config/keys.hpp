@@ -33,7 +33,10 @@ enum class Type : std::uint8_t {
   choices,        ///< a list of them, each once
   texts,          ///< a list of texts
   times,          ///< a list of times
-  hosts,          ///< a table of names with lists of addresses
+  lists,          ///< a table of names with lists of texts
+  hosts,          ///< a table of domain names with lists of numeric addresses
+  zones,          ///< a list of domain names, "." among them
+  servers,        ///< a list of address:port
   sni,            ///< [[tls.sni]] tables
   listen,         ///< a list of addresses to listen on
 };

@@ -33,8 +33,14 @@ std::string_view type_name(const Key& key) {
       return "list of texts";
     case Type::times:
       return "list of times";
-    case Type::hosts:
+    case Type::lists:
       return "table of lists";
+    case Type::hosts:
+      return "table of names with lists of addresses";
+    case Type::zones:
+      return "list of domain names";
+    case Type::servers:
+      return "list of addresses with ports";
     case Type::sni:
       return "list of tables";
     case Type::listen:
@@ -99,7 +105,7 @@ void append_keys(std::string& out, File file) {
   std::string_view table;
   for (const Key& key : keys(file)) {
     const auto dot = key.name.find('.');
-    const bool is_map = dot == std::string_view::npos && key.type == Type::hosts;
+    const bool is_map = dot == std::string_view::npos && key.type == Type::lists;
     const std::string_view in = dot != std::string_view::npos ? key.name.substr(0, dot) : is_map ? key.name : "";
     const bool first = &key == &keys(file).front();
     if (first || in != table) {

@@ -208,10 +208,22 @@ Step Conversation::on_command(const CommandLine& command) {
 Step Conversation::on_hello(bool extended, std::string_view name) {
   if (name.empty()) return reply(Cause::bad_helo);
   const bool proper = is_helo_name(name);
-  if (!proper && terms_.check_helo) return reply(Cause::bad_helo);
+  if (!proper && terms_.helo_check != HeloCheck::off) return reply(Cause::bad_helo);
+  if (terms_.helo_check == HeloCheck::fcrdns) return CheckHelo{std::string{name}, extended};
+  return greet(extended, proper ? std::string{name} : std::string{});
+}
+
+Step Conversation::on_helo(const CheckHelo& asked, std::expected<bool, Cause> leads_to_client) {
+  // RFC 5321 4.1.4 lets us verify and not refuse; who sets fcrdns has decided otherwise.
+  if (!leads_to_client) return reply(leads_to_client.error());
+  if (!*leads_to_client) return reply(Cause::helo_not_yours);
+  return greet(asked.extended, asked.name);
+}
+
+Step Conversation::greet(bool extended, std::string name) {
   end_transaction();  // RFC 5321 4.1.4
   failed_chunk_.reset();
-  helo_ = proper ? std::string{name} : std::string{};
+  helo_ = std::move(name);
   extended_ = extended;
   state_ = State::greeted;
   if (!extended) return Send{{Cause::helo, terms_.hostname}};

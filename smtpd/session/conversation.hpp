@@ -31,6 +31,11 @@ struct Send {
   Reply reply;
   std::uint64_t copies = 1;  ///< LMTP answers a message once for each recipient (RFC 2033 4.2)
 };
+/// Does this name, or address literal, lead to the client's address? on_helo()
+struct CheckHelo {
+  std::string name;
+  bool extended = false;
+};
 /// May this sender be used by who has authenticated? on_sender()
 struct CheckSender {
   common::Address sender;
@@ -71,8 +76,8 @@ struct FindKeys {
 struct Close {
   Reply farewell;
 };
-using Step = std::variant<Send, CheckSender, CheckRecipient, ReadMessage, ReadChunk, SkipChunk, StartTls, CheckPassword,
-                          FindKeys, Close>;
+using Step = std::variant<Send, CheckHelo, CheckSender, CheckRecipient, ReadMessage, ReadChunk, SkipChunk, StartTls,
+                          CheckPassword, FindKeys, Close>;
 
 /// Who may act in a mailbox's name.
 struct Identity {
@@ -116,6 +121,7 @@ class Conversation {
 
   Reply greeting() const;
   Step on_line(const Line& line);
+  Step on_helo(const CheckHelo& asked, std::expected<bool, Cause> leads_to_client);
   Step on_sender(std::expected<bool, Cause> own);
   Step on_recipient(const CheckRecipient& asked, std::expected<routing::Resolution, Cause> found);
   Step on_message(const MessageEnd& end);
@@ -158,6 +164,7 @@ class Conversation {
   Step close(Cause cause);
   Step on_command(const CommandLine& command);
   Step on_hello(bool extended, std::string_view name);
+  Step greet(bool extended, std::string name);
   Step on_mail(std::string_view argument);
   Step on_vrfy(std::string_view argument);
   Step on_rcpt(std::string_view argument);

@@ -41,6 +41,7 @@ Session::Session(Services services, common::net::Worker& worker, common::net::St
 
 asio::awaitable<void> Session::run(bool tls_at_once) {
   stream_.set_timeout(server_->idle_timeout);
+  if (server_->terms.reverse_dns) name_ = ClientName::look_up(services_.resolver, worker_.context(), peer_);
   if (tls_at_once) {
     const bool secured = co_await secure();
     if (!secured) co_return;
@@ -117,7 +118,9 @@ bool Session::perform(Step& step) {
 asio::awaitable<void> Session::perform_waiting(Step& step) {
   input_.keep();
   Step next;
-  if (auto* message = std::get_if<ReadMessage>(&step)) {
+  if (auto* helo = std::get_if<CheckHelo>(&step)) {
+    next = co_await check_helo(std::move(*helo));
+  } else if (auto* message = std::get_if<ReadMessage>(&step)) {
     next = co_await read_message(std::move(message->go_ahead));
   } else if (const auto* chunk = std::get_if<ReadChunk>(&step)) {
     next = co_await read_chunk(chunk->chunk);
@@ -135,7 +138,7 @@ asio::awaitable<void> Session::perform_waiting(Step& step) {
     if (!secured) open_ = false;
     co_return;
   }
-  // After a message or a log-in the conversation has an answer, and asks nothing that needs waiting.
+  // After a greeting, a message or a log-in the conversation has an answer, and asks nothing that needs waiting.
   if (open_) perform(next);
 }
 

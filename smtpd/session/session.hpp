@@ -7,6 +7,7 @@
 
 #include "common/auth/verifier.hpp"
 #include "common/config/config.hpp"
+#include "common/dns/resolver.hpp"
 #include "common/net/stream.hpp"
 #include "common/net/tls_context.hpp"
 #include "common/net/worker.hpp"
@@ -15,6 +16,7 @@
 
 #include "smtpd/protocol/data_reader.hpp"
 #include "smtpd/protocol/input.hpp"
+#include "smtpd/session/client_name.hpp"
 #include "smtpd/session/conversation.hpp"
 #include "smtpd/session/incoming_message.hpp"
 #include "smtpd/session/terms.hpp"
@@ -32,6 +34,7 @@ struct VirtualServer {
 struct Services {
   mailstore::Store& store;
   common::auth::Verifier& verifier;
+  common::dns::Resolver& resolver;
 };
 
 /// One SMTP connection, from greeting to close. Stays on its worker's thread and where it was made: the conversation
@@ -59,6 +62,9 @@ class Session {
   asio::awaitable<MessageEnd> store(mailstore::Draft draft, mailstore::BodyFacts facts);
   DataLimits data_limits() const;
   MissingFields missing_fields(mailstore::MessageId id) const;
+  /// Waits, but not for long, for the client's name.
+  asio::awaitable<void> settle_name();
+  asio::awaitable<Step> check_helo(CheckHelo question);
   asio::awaitable<Step> check_password(const CheckPassword& question);
   asio::awaitable<bool> secure();
   asio::awaitable<void> flush();
@@ -82,6 +88,7 @@ class Session {
   void log_accepted(const Accepted& accepted);
   void log_reply(const Reply& reply);
   std::string_view tls_name() const { return tls_ ? std::string_view{tls_->protocol} : std::string_view{}; }
+  std::string_view client_name() const { return name_ ? std::string_view{name_->name()} : std::string_view{}; }
   std::string_view account() const {
     return conversation_.identity() ? std::string_view{conversation_.identity()->address} : std::string_view{};
   }
@@ -91,6 +98,7 @@ class Session {
   common::net::Stream stream_;
   std::shared_ptr<const VirtualServer> server_;
   std::string peer_;
+  std::unique_ptr<ClientName> name_;  ///< null: nobody wants to know
   Conversation conversation_;
   Input input_;
   std::string replies_;  ///< gathered until there is nothing more to do without the peer (RFC 2920 3.2)

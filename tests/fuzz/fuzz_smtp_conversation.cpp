@@ -62,7 +62,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   terms.submission = (data[0] & 1) != 0;
   terms.anonymous = !terms.submission;
   terms.passwords_need_tls = (data[0] & 2) != 0;
-  terms.check_helo = (data[0] & 4) != 0;
+  terms.helo_check = (data[0] & 4) == 0     ? smtpd::HeloCheck::off
+                     : (data[0] & 128) != 0 ? smtpd::HeloCheck::fcrdns
+                                            : smtpd::HeloCheck::syntax;
   terms.has_certificate = (data[0] & 8) != 0;
   terms.tls_required = terms.has_certificate && (data[0] & 16) != 0;
   if ((data[0] & 32) != 0) terms.bare_newline = smtpd::BareNewline::normalize;

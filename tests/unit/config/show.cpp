@@ -22,6 +22,11 @@ threads = 3
 level = "debug"
 target = "/var/log/p.log"
 format = "json"
+[dns]
+servers = ["192.0.2.53:53", "[2001:DB8:0::53]:5353"]
+hosts = { "B.example" = [], "bücher.example" = ["192.0.2.1", "2001:DB8:0::1"] }
+insecure = [".", "INSIDE.example"]
+timeout = "3s"
 )";
 const std::string full_server = R"(kind = "smtp"
 name = "Grüße \\ \"x\""
@@ -58,7 +63,8 @@ per_session = 9
 recipients = 100
 hops = 15
 bare_newline = "normalize"
-helo_check = "off"
+helo_check = "fcrdns"
+reverse_dns = true
 )";
 
 }  // namespace
@@ -80,6 +86,8 @@ TEST_CASE("an empty file is all defaults") {
   CHECK(suite.log.level == LogLevel::info);
   CHECK(suite.log.target == "stderr");
   CHECK(suite.log.format == "text");
+  CHECK(suite.dns.servers.empty());
+  CHECK(suite.dns.timeout == 10s);
 
   REQUIRE(outcome->config.servers.size() == 3);
   const Server& mx = outcome->config.servers[0];
@@ -129,6 +137,11 @@ TEST_CASE("every value arrives") {
   CHECK(suite.run.threads == 3);
   CHECK(suite.log.level == LogLevel::debug);
   CHECK(suite.log.format == "json");
+  CHECK(suite.dns.servers == std::vector<std::string>{"192.0.2.53:53", "[2001:db8::53]:5353"});
+  CHECK(suite.dns.hosts == std::map<std::string, std::vector<std::string>>{
+                               {"b.example", {}}, {"xn--bcher-kva.example", {"192.0.2.1", "2001:db8::1"}}});
+  CHECK(suite.dns.insecure == std::vector<std::string>{".", "inside.example"});
+  CHECK(suite.dns.timeout == 3s);
   const Server& server = outcome->config.servers.at(0);
   CHECK(server.name == "Grüße \\ \"x\"");
   CHECK(server.hostname == "mail.example.org");
@@ -144,6 +157,8 @@ TEST_CASE("every value arrives") {
   CHECK(server.auth.anonymous);
   CHECK(server.messages.session_size == 123456);
   CHECK(server.messages.bare_newline == "normalize");
+  CHECK(server.messages.helo_check == "fcrdns");
+  CHECK(server.messages.reverse_dns);
 }
 
 TEST_CASE("what is shown reads back the same") {

@@ -2,6 +2,7 @@
 while people send and fetch. What was acknowledged is there once.
 
     PENNYPOST_KILL_ROUNDS   kills (default 30, some 20 s)
+    PENNYPOST_KILL_PAUSE    seconds, the longest time between two (default 4)
     PENNYPOST_KILL_SEED     the printed seed of a run that failed; threads still interleave as they like
     PENNYPOST_KEEP=1        keeps the folder
 """
@@ -204,7 +205,7 @@ class Office:
         self.over.wait(chance.random() * 0.3)
         prefix = f"import-{chance.getrandbits(48):012x}"
         status, out, trouble = self.run(name, self.suite.build / "tests" / "support" / "import_messages",
-                                        self.suite.folder / "store", prefix, chance.randrange(1, 400), chance.choice([1, 8, 64]),
+                                        self.suite.folder / "store", prefix, chance.randrange(1, 120), chance.choice([1, 8, 64]),
                                         1 << 30, *MAILBOXES, DOOMED)
         if status == 1 and f"no mailbox {DOOMED}" in trouble:
             return
@@ -241,8 +242,9 @@ class Office:
 
     def kill(self, rounds, chance):
         killed = collections.Counter()
+        pause = float(os.environ.get("PENNYPOST_KILL_PAUSE", "4"))
         for number in range(rounds):
-            time.sleep(chance.choice([0.02, 0.2, 1, 4]) * chance.random())
+            time.sleep(min(chance.choice([0.02, 0.2, 1, 4]), pause) * chance.random())
             names = chance.choice([("smtpd",), ("smtpd",), ("pop3d",), ("smtpd", "pop3d"), TOOLS, TOOLS])
             if names is TOOLS:
                 # Whichever works at the moment; else the next one that does.

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "common/auth/guard.hpp"
 #include "common/auth/verifier.hpp"
 #include "common/daemon/daemon.hpp"
 #include "common/daemon/snapshot.hpp"
@@ -35,6 +36,7 @@ class SmtpService final : public common::daemon::Service {
   mailstore::Options store_options_;
   std::shared_ptr<mailstore::Store> store_;
   std::optional<common::auth::Verifier> verifier_;
+  std::optional<common::auth::Guard> guard_;
   common::daemon::Snapshot<VirtualServers> servers_;
   // Last: sessions that are left when it goes use what stands above.
   std::unique_ptr<common::net::Server> listeners_;

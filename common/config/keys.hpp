@@ -21,19 +21,20 @@ enum class File : std::uint8_t { suite, server };
 /// What a key takes.
 enum class Type : std::uint8_t {
   boolean,
-  count,    ///< whole number
-  size,     ///< "50MB", octets
-  time,     ///< "5m"
-  text,     ///< any text without control characters
-  domain,   ///< a domain name, kept as lower-case A-labels
-  path,     ///< absolute, or one of `choices`
-  choice,   ///< one of `choices`
-  choices,  ///< a list of them, each once
-  texts,    ///< a list of texts
-  times,    ///< a list of times
-  hosts,    ///< a table of names with lists of addresses
-  sni,      ///< [[tls.sni]] tables
-  listen,   ///< a list of addresses to listen on
+  count,     ///< whole number
+  size,      ///< "50MB", octets
+  time,      ///< "5m"
+  text,      ///< any text without control characters
+  domain,    ///< a domain name, kept as lower-case A-labels
+  path,      ///< absolute, or one of `choices`
+  choice,    ///< one of `choices`
+  choices,   ///< a list of them, each once
+  texts,     ///< a list of texts
+  networks,  ///< a list of numeric addresses and networks
+  times,     ///< a list of times
+  hosts,     ///< a table of names with lists of addresses
+  sni,       ///< [[tls.sni]] tables
+  listen,    ///< a list of addresses to listen on
 };
 
 /// The virtual servers that a key belongs to, as a set of bits; a suite-wide key has `every`.

@@ -31,6 +31,7 @@ enum class Cause : std::uint8_t {
   locked,
   in_use,
   overloaded,
+  barred,  ///< too many log-ins failed before
   no_message,
   deleted_already,
   store_trouble,    ///< a log-in or a reading that the store failed

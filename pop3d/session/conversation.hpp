@@ -27,7 +27,7 @@ struct CheckPassword {  ///< answered by on_login()
   common::Secret password;
   std::string mechanism;
 };
-struct FindKeys {  ///< answered by on_keys()
+struct FindKeys {  ///< answered by on_keys(), or on_barred()
   std::string name;
 };
 struct OpenMaildrop {  ///< of the account last looked up for FindKeys; answered by on_login()
@@ -36,6 +36,7 @@ struct OpenMaildrop {  ///< of the account last looked up for FindKeys; answered
 };
 struct Refused {  ///< a log-in that ended before it came to a check: for the log
   std::string why;
+  bool malformed = false;  ///< no proof was wrong, there was none
   bool close = false;
 };
 struct StartTls {};   ///< once `out` is gone and what else was read thrown away; answered by on_secure()
@@ -59,7 +60,7 @@ using Step = std::variant<Proceed, CheckPassword, FindKeys, OpenMaildrop, Refuse
                           SendListing, RemoveMarked, Close>;
 
 /// How a log-in came out.
-enum class Login : std::uint8_t { right, wrong, locked, in_use, overloaded, store_trouble };
+enum class Login : std::uint8_t { right, wrong, locked, in_use, overloaded, store_trouble, barred };
 
 /// What the configuration says to a conversation.
 struct Rules {
@@ -84,6 +85,7 @@ class Conversation {
   Step on_login(Login login, std::uint64_t messages, std::uint64_t octets, std::string& out);
   /// StoredKeys{} for an account that does not exist.
   Step on_keys(const common::auth::StoredKeys& keys, std::string& out);
+  Step on_barred(std::string& out);
   /// TLS stands; `channel` as common::auth::Channel wants it.
   void on_secure(common::auth::Channel channel);
   Step on_found(const FindMessage& question, const mailstore::Entry& entry, std::string& out);
@@ -93,6 +95,7 @@ class Conversation {
   /// The daemon stops. What was marked stays where it is.
   void on_shutdown(std::string& out) const;
 
+  bool in_exchange() const { return exchange_ != nullptr; }
   bool logged_in() const { return phase_ == Phase::transaction; }
   bool marked(std::uint64_t number) const { return marks_.marked(number); }
   std::vector<mailstore::MessageId> take_marked() { return marks_.take(); }

@@ -29,10 +29,6 @@ std::optional<Session::Due> Session::perform_now() {
     return message->lines ? send_top(*message) : send_message(*message);
   }
   if (const auto* listing = std::get_if<SendListing>(&step_)) return send_listing(*listing);
-  if (std::holds_alternative<FindKeys>(step_)) {
-    find_keys(std::get<FindKeys>(std::exchange(step_, Proceed{})));
-    return std::nullopt;
-  }
   if (std::holds_alternative<OpenMaildrop>(step_)) {
     open_proved(std::get<OpenMaildrop>(std::exchange(step_, Proceed{})));
     return std::nullopt;
@@ -43,6 +39,8 @@ std::optional<Session::Due> Session::perform_now() {
                                    {"peer", peer()},
                                    {"name", proof_ ? std::string_view{proof_->name} : std::string_view{}},
                                    {"why", refused.why}});
+    if (attempt_ && !refused.malformed) attempt_->on_wrong();
+    attempt_.reset();
     proof_.reset();
     if (refused.close) step_ = Close{"errors"};
     return std::nullopt;
@@ -140,19 +138,6 @@ std::optional<Session::Due> Session::send_listing(const SendListing& listing) {
   return std::nullopt;
 }
 
-void Session::find_keys(const FindKeys& question) {
-  common::auth::StoredKeys keys;
-  {
-    const auto directory = office_.store.directory();
-    auto account = find_account(*directory, question.name, settings_->default_domain);
-    // Trouble shows at the end, when the maildrop cannot be opened either.
-    if (!account) log_trouble("pop3.directory", account.error());
-    if (account && *account) keys = std::move((*account)->keys);
-  }
-  proof_ = std::make_unique<Proof>(Proof{question.name, keys.version});
-  step_ = conversation_.on_keys(keys, out_);
-}
-
 /// A proof was right: the account is read once more, for between its two messages much may have happened.
 void Session::open_proved(const OpenMaildrop& step) {
   const auto proof = std::exchange(proof_, nullptr);
@@ -172,7 +157,9 @@ void Session::open_proved(const OpenMaildrop& step) {
 }
 
 void Session::open_maildrop(const Account& account, const std::string& mechanism) {
+  const auto attempt = std::exchange(attempt_, nullptr);
   if (account.locked) return answer_login(Login::locked, account.address, mechanism);
+  if (attempt) attempt->on_right();
   auto opened = Maildrop::open(office_.store, account.mailbox, account.address);
   if (!opened) {
     const bool in_use = opened.error().code == Errc::in_use;
@@ -186,9 +173,14 @@ void Session::open_maildrop(const Account& account, const std::string& mechanism
 }
 
 void Session::answer_login(Login login, std::string_view name, std::string_view mechanism) {
+  if (login == Login::wrong && attempt_) attempt_->on_wrong();
+  attempt_.reset();
   std::string_view why;
   switch (login) {
     case Login::right:
+      break;
+    case Login::barred:
+      why = "too many failures";
       break;
     case Login::wrong:
       why = "name or password wrong";

@@ -52,7 +52,10 @@ class File {
   File(const File&) = delete;
   File& operator=(const File&) = delete;
   ~File() {
-    if (descriptor_ >= 0) ::close(descriptor_);
+    if (descriptor_ < 0) return;
+    // A mapping keeps the open file, and so its lock, for as long as it is there.
+    ::flock(descriptor_, LOCK_UN);
+    ::close(descriptor_);
   }
   int get() const { return descriptor_; }
 
@@ -64,6 +67,15 @@ std::string because(const std::filesystem::path& path, int error) {
   return fmt::format(
       "{}: {}; run.directory must be writable for the user that the daemon is started as, with 2 MB free",
       path.string(), std::strerror(error));
+}
+
+/// Another daemon that starts has it for a moment.
+bool lock(int file) {
+  int done = 0;
+  do {
+    done = ::flock(file, LOCK_EX);
+  } while (done != 0 && errno == EINTR);
+  return done == 0;
 }
 
 bool give(int file, const std::string& owner) {
@@ -119,7 +131,7 @@ std::expected<GuardTable, std::string> GuardTable::open(const std::filesystem::p
   // Daemons that start together come one by one; a lock on a file that another has replaced meanwhile is none.
   for (;;) {
     const File file{::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)};
-    if (file.get() < 0 || ::flock(file.get(), LOCK_EX) != 0) return std::unexpected(because(path, errno));
+    if (file.get() < 0 || !lock(file.get())) return std::unexpected(because(path, errno));
     struct stat mine{};
     struct stat now{};
     if (::fstat(file.get(), &mine) != 0) return std::unexpected(because(path, errno));

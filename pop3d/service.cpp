@@ -103,6 +103,11 @@ std::expected<void, std::string> Service::prepare(const config::Config& config) 
   if (!settings) return std::unexpected(std::move(settings.error()));
   settings_.set(std::make_shared<const AllSettings>(std::move(*settings)));
 
+  auto table = common::auth::GuardTable::open(config.suite.run.directory / "guard", config.suite.run.user);
+  if (!table) return std::unexpected(std::move(table.error()));
+  guard_ = std::make_unique<common::auth::Guard>(
+      std::move(*table), common::auth::make_guard_terms(config.suite.guessing), common::system_clock_source());
+
   options_.path = config.suite.store.path;
   options_.map_size = config.suite.store.map_size;
   options_.reserve = config.suite.store.reserve;
@@ -140,7 +145,7 @@ asio::awaitable<void> Service::serve(net::Worker& worker, net::Stream stream, ne
   const auto found = all->find(door.config->id);
   // A server that a reload took away between accept and here.
   if (found == all->end()) co_return;
-  Session session{worker, std::move(stream), found->second, PostOffice{*store_, *verifier_}};
+  Session session{worker, std::move(stream), found->second, PostOffice{*store_, *verifier_, *guard_}};
   co_await session.run(door.tls);
 }
 
@@ -158,6 +163,7 @@ std::expected<std::vector<std::string>, std::string> Service::reload(const confi
   }
   keep_removed_ = config.suite.store.keep_removed;
   expire_ = longest_expire(servers);
+  guard_->set_terms(common::auth::make_guard_terms(config.suite.guessing));
   return std::vector<std::string>{};
 }
 
@@ -169,6 +175,8 @@ void Service::stop(std::chrono::milliseconds grace) {
 }
 
 void Service::add_status(nlohmann::json& status) {
+  const auto held = guard_->counters();
+  status["log_ins"] = {{"failed", held.failed}, {"delayed", held.delayed}, {"refused", held.refused}};
   for (const auto& [id, settings] : *settings_.get()) {
     const auto counters = server_->counters(id);
     status["servers"][id] = {{"open", counters.open}, {"total", counters.total}, {"refused", counters.refused}};

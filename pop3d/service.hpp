@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "common/auth/guard.hpp"
 #include "common/auth/verifier.hpp"
 #include "common/daemon/daemon.hpp"
 #include "common/daemon/snapshot.hpp"
@@ -44,6 +45,7 @@ class Service final : public common::daemon::Service {
   std::atomic<std::chrono::milliseconds> expire_{};  ///< of messages that were retrieved; 0: never
   std::shared_ptr<mailstore::Store> store_;
   std::unique_ptr<common::auth::Verifier> verifier_;
+  std::unique_ptr<common::auth::Guard> guard_;
   // Last: destroying it destroys the sessions that are left, and they refer to all of the above.
   std::unique_ptr<common::net::Server> server_;
 };

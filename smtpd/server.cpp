@@ -66,6 +66,10 @@ std::expected<void, std::string> SmtpService::prepare(const common::config::Conf
     if (!dns) return std::unexpected(std::move(dns.error()));
     dns_ = std::move(*dns);
   }
+  auto table = common::auth::GuardTable::open(config.suite.run.directory / "guard", config.suite.run.user);
+  if (!table) return std::unexpected(std::move(table.error()));
+  guard_.emplace(std::move(*table), common::auth::make_guard_terms(config.suite.guessing),
+                 common::system_clock_source());
 
   store_options_.path = config.suite.store.path;
   store_options_.map_size = config.suite.store.map_size;
@@ -121,6 +125,7 @@ std::expected<std::vector<std::string>, std::string> SmtpService::reload(const c
   }
   servers_.set(std::make_shared<const VirtualServers>(std::move(*made)));
   dns_ = std::move(dns);
+  guard_->set_terms(common::auth::make_guard_terms(config.suite.guessing));
   return std::vector<std::string>{};
 }
 
@@ -138,6 +143,8 @@ void SmtpService::add_status(nlohmann::json& status) {
   const auto counters = store_->counters();
   status["messages"] = {
       {"accepted", counters.accepted}, {"delivered", counters.entries}, {"commits", counters.commits}};
+  const auto held = guard_->counters();
+  status["log_ins"] = {{"failed", held.failed}, {"delayed", held.delayed}, {"refused", held.refused}};
 }
 
 asio::awaitable<void> SmtpService::serve(common::net::Worker& worker, common::net::Stream stream,
@@ -149,7 +156,7 @@ asio::awaitable<void> SmtpService::serve(common::net::Worker& worker, common::ne
     if (found == servers->end()) co_return;  // taken away by a reload at this moment
     server = found->second;
   }
-  const Services services{*store_, *verifier_, *resolver_};
+  const Services services{*store_, *verifier_, *guard_, *resolver_};
   Session session{services, worker, std::move(stream), std::move(server)};
   co_await session.run(door.tls);
 }

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "common/auth/guard.hpp"
 #include "common/auth/verifier.hpp"
 #include "common/daemon/daemon.hpp"
 #include "common/daemon/snapshot.hpp"
@@ -36,6 +37,7 @@ class SmtpService final : public common::daemon::Service {
   mailstore::Options store_options_;
   std::shared_ptr<mailstore::Store> store_;
   std::optional<common::auth::Verifier> verifier_;
+  std::optional<common::auth::Guard> guard_;
   std::optional<common::dns::Settings> dns_;  ///< in force; nullopt: no server asks the DNS
   std::optional<common::dns::Resolver> resolver_;
   common::daemon::Snapshot<VirtualServers> servers_;

@@ -45,12 +45,23 @@ struct Dns {
 struct Metrics {
   std::string listen;
 };
+/// Table [auth] of pennypost.toml: how guessing of passwords is held back. [auth] of a server is `Auth`.
+struct Guessing {
+  std::int64_t failures = 0;  ///< 0: no limit, as in the next two
+  std::int64_t address_failures = 0;
+  std::int64_t account_failures = 0;
+  Duration failure_window{};
+  Duration delay_max{};
+  Duration known_for{};
+  std::vector<std::string> trusted;
+};
 struct Suite {
   Store store;
   Run run;
   Log log;
   Dns dns;
   Metrics metrics;
+  Guessing guessing;
 };
 
 enum class Kind : std::uint8_t { smtp, lmtp, pop3 };

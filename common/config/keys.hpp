@@ -32,6 +32,7 @@ enum class Type : std::uint8_t {
   choice,         ///< one of `choices`
   choices,        ///< a list of them, each once
   texts,          ///< a list of texts
+  networks,       ///< a list of numeric addresses and networks
   times,          ///< a list of times
   lists,          ///< a table of names with lists of texts
   hosts,          ///< a table of domain names with lists of numeric addresses

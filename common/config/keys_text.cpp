@@ -31,6 +31,8 @@ std::string_view type_name(const Key& key) {
       return "list of";
     case Type::texts:
       return "list of texts";
+    case Type::networks:
+      return "list of addresses and networks";
     case Type::times:
       return "list of times";
     case Type::lists:

@@ -11,6 +11,7 @@
 
 #include "common/address.hpp"
 #include "common/escape.hpp"
+#include "common/network.hpp"
 
 namespace common::config {
 namespace {
@@ -79,6 +80,7 @@ class Reader {
   std::optional<std::size_t> choice(const Node& node);
   std::optional<Duration> time(const Node& node);
   std::vector<std::string> texts(const Node& node);
+  void read_networks(const Node& node, const Slot& slot);
   void read_size(const Node& node, const Slot& slot);
   void read_time_or_never(const Node& node, const Slot& slot);
   void read_choice(const Node& node, const Slot& slot);
@@ -117,6 +119,8 @@ std::string_view Reader::wanted() const {
     case Type::servers:
     case Type::listen:
       return "a list of texts";
+    case Type::networks:
+      return "a list of addresses and networks";
     case Type::times:
       return "a list of times";
     case Type::lists:
@@ -271,6 +275,23 @@ std::vector<std::string> Reader::texts(const Node& node) {
     if (const auto* value = text(item)) found.push_back(*value);
   }
   return found;
+}
+
+void Reader::read_networks(const Node& node, const Slot& slot) {
+  constexpr std::string_view usage = R"(write a list, as ["192.0.2.7", "2001:db8::/32"])";
+  const auto* list = as<List>(node, usage);
+  if (list == nullptr) return;
+  std::vector<std::string> found;
+  for (const Node& item : *list) {
+    const auto* value = text(item);
+    if (value == nullptr) continue;
+    if (const auto network = parse_network(*value); !network) {
+      wrong(item, in_quotes(*value) + " " + network.error(), usage);
+    } else {
+      found.push_back(*value);
+    }
+  }
+  put(slot, std::move(found));
 }
 
 void Reader::read_times(const Node& node, const Slot& slot) {
@@ -445,6 +466,9 @@ void Reader::read(const Node& node, const Slot& slot) {
       break;
     case Type::texts:
       put(slot, texts(node));
+      break;
+    case Type::networks:
+      read_networks(node, slot);
       break;
     case Type::times:
       read_times(node, slot);

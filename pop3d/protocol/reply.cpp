@@ -55,6 +55,9 @@ constexpr std::string_view text_of(Cause cause) {
       return "-ERR [LOGIN-DELAY] this mailbox was opened a moment ago, try again later";
     case Cause::overloaded:
       return "-ERR [SYS/TEMP] too many log-ins at once, try again later";
+    case Cause::barred:
+      // RFC 3206: not [AUTH], for the credentials were not looked at, and a client should not ask its user for others.
+      return "-ERR [SYS/TEMP] too many failed log-ins, try again later";
     case Cause::no_message:
       return "-ERR no such message";
     case Cause::deleted_already:

@@ -35,6 +35,7 @@ enum class Cause : std::uint8_t {
   in_use,
   too_soon,  ///< LOGIN-DELAY
   overloaded,
+  barred,  ///< too many log-ins failed before
   no_message,
   deleted_already,
   store_trouble,    ///< a log-in or a reading that the store failed

@@ -227,6 +227,11 @@ Step Conversation::on_keys(const auth::StoredKeys& keys, std::string& out) {
   return on_sasl(std::move(step), out);
 }
 
+Step Conversation::on_barred(std::string& out) {
+  exchange_.reset();
+  return broken(Cause::barred, out);
+}
+
 Step Conversation::on_sasl(auth::SaslStep step, std::string& out) {
   if (auto* challenge = std::get_if<auth::Challenge>(&step)) {
     append_challenge(out, auth::encode_base64(challenge->octets));
@@ -252,7 +257,7 @@ Step Conversation::on_sasl(auth::SaslStep step, std::string& out) {
   auto& failure = std::get<auth::Failure>(step);
   exchange_.reset();
   const auto next = broken(failure.malformed ? Cause::bad_base64 : Cause::wrong_password, out);
-  return Refused{std::move(failure.why), std::holds_alternative<Close>(next)};
+  return Refused{std::move(failure.why), failure.malformed, std::holds_alternative<Close>(next)};
 }
 
 Step Conversation::on_login(Login login, std::uint64_t messages, std::uint64_t octets, std::string& out) {
@@ -268,6 +273,8 @@ Step Conversation::on_login(Login login, std::uint64_t messages, std::uint64_t o
       return broken(Cause::wrong_password, out);
     case Login::locked:
       return broken(Cause::locked, out);
+    case Login::barred:
+      return broken(Cause::barred, out);
     case Login::in_use:
       append_reply(out, Cause::in_use);
       return Proceed{};

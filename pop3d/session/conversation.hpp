@@ -33,7 +33,7 @@ struct CheckApop {  ///< answered by on_login()
   std::string stamp;
   std::string digest;
 };
-struct FindKeys {  ///< answered by on_keys()
+struct FindKeys {  ///< answered by on_keys(), or on_barred()
   std::string name;
 };
 struct OpenMaildrop {  ///< of the account last looked up for FindKeys; answered by on_login()
@@ -42,6 +42,7 @@ struct OpenMaildrop {  ///< of the account last looked up for FindKeys; answered
 };
 struct Refused {  ///< a log-in that ended before it came to a check: for the log
   std::string why;
+  bool malformed = false;  ///< no proof was wrong, there was none
   bool close = false;
 };
 struct StartTls {};   ///< once `out` is gone and what else was read thrown away; answered by on_secure()
@@ -66,7 +67,7 @@ using Step = std::variant<Proceed, CheckPassword, CheckApop, FindKeys, OpenMaild
                           SendMessage, SendListing, Update, Close>;
 
 /// How a log-in came out.
-enum class Login : std::uint8_t { right, wrong, locked, in_use, too_soon, overloaded, store_trouble };
+enum class Login : std::uint8_t { right, wrong, locked, in_use, too_soon, overloaded, store_trouble, barred };
 
 /// What QUIT does with the messages that a session retrieved whole.
 enum class Retrieved : std::uint8_t {
@@ -109,6 +110,7 @@ class Conversation {
   Step on_login(Login login, std::uint64_t messages, std::uint64_t octets, std::string& out);
   /// StoredKeys{} for an account that does not exist.
   Step on_keys(const common::auth::StoredKeys& keys, std::string& out);
+  Step on_barred(std::string& out);
   /// TLS stands; `channel` as common::auth::Channel wants it.
   void on_secure(common::auth::Channel channel);
   Step on_found(const FindMessage& question, const mailstore::Entry& entry, std::string& out);
@@ -121,6 +123,7 @@ class Conversation {
   /// The daemon stops. What was marked stays where it is.
   void on_shutdown(std::string& out) const;
 
+  bool in_exchange() const { return exchange_ != nullptr; }
   bool logged_in() const { return phase_ == Phase::transaction; }
   bool marked(std::uint64_t number) const { return marks_.marked(number); }
   Changes take_update();

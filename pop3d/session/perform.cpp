@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "common/auth/apop.hpp"
 #include "common/log.hpp"
 #include "pop3d/protocol/reply.hpp"
 #include "pop3d/session/output.hpp"
@@ -30,14 +29,6 @@ std::optional<Session::Due> Session::perform_now() {
     return message->lines ? send_top(*message) : send_message(*message);
   }
   if (const auto* listing = std::get_if<SendListing>(&step_)) return send_listing(*listing);
-  if (std::holds_alternative<FindKeys>(step_)) {
-    find_keys(std::get<FindKeys>(std::exchange(step_, Proceed{})));
-    return std::nullopt;
-  }
-  if (std::holds_alternative<CheckApop>(step_)) {
-    check_apop(std::get<CheckApop>(std::exchange(step_, Proceed{})));
-    return std::nullopt;
-  }
   if (std::holds_alternative<OpenMaildrop>(step_)) {
     open_proved(std::get<OpenMaildrop>(std::exchange(step_, Proceed{})));
     return std::nullopt;
@@ -48,6 +39,8 @@ std::optional<Session::Due> Session::perform_now() {
                                    {"peer", peer()},
                                    {"name", proof_ ? std::string_view{proof_->name} : std::string_view{}},
                                    {"why", refused.why}});
+    if (attempt_ && !refused.malformed) attempt_->on_wrong();
+    attempt_.reset();
     proof_.reset();
     if (refused.close) step_ = Close{"errors"};
     return std::nullopt;
@@ -144,36 +137,6 @@ std::optional<Session::Due> Session::send_listing(const SendListing& listing) {
   return std::nullopt;
 }
 
-void Session::find_keys(const FindKeys& question) {
-  common::auth::StoredKeys keys;
-  {
-    const auto directory = office_.store.directory();
-    auto account = find_account(*directory, question.name, settings_->default_domain);
-    // Trouble shows at the end, when the maildrop cannot be opened either.
-    if (!account) log_trouble("pop3.directory", account.error());
-    if (account && *account) keys = std::move((*account)->keys);
-  }
-  proof_ = std::make_unique<Proof>(Proof{question.name, keys.version});
-  step_ = conversation_.on_keys(keys, out_);
-}
-
-void Session::check_apop(const CheckApop& question) {
-  std::optional<Account> account;
-  {
-    const auto directory = office_.store.directory();
-    auto found = find_account(*directory, question.name, settings_->default_domain);
-    if (!found) {
-      log_trouble("pop3.directory", found.error());
-      return answer_login(Login::store_trouble, question.name, "APOP");
-    }
-    account = std::move(*found);
-  }
-  const std::string_view secret = account ? std::string_view{account->apop_secret} : std::string_view{};
-  if (!common::auth::check_apop(question.stamp, secret, question.digest))
-    return answer_login(Login::wrong, question.name, "APOP");
-  open_maildrop(*account, "APOP");
-}
-
 /// A proof was right: the account is read once more, for between its two messages much may have happened.
 void Session::open_proved(const OpenMaildrop& step) {
   const auto proof = std::exchange(proof_, nullptr);
@@ -193,7 +156,9 @@ void Session::open_proved(const OpenMaildrop& step) {
 }
 
 void Session::open_maildrop(const Account& account, const std::string& mechanism) {
+  const auto attempt = std::exchange(attempt_, nullptr);
   if (account.locked) return answer_login(Login::locked, account.address, mechanism);
+  if (attempt) attempt->on_right();
   auto opened = Maildrop::open(office_.store, account.mailbox, account.address);
   if (!opened) {
     const bool in_use = opened.error().code == Errc::in_use;
@@ -221,9 +186,14 @@ bool Session::too_soon(Maildrop& maildrop) {
 }
 
 void Session::answer_login(Login login, std::string_view name, std::string_view mechanism) {
+  if (login == Login::wrong && attempt_) attempt_->on_wrong();
+  attempt_.reset();
   std::string_view why;
   switch (login) {
     case Login::right:
+      break;
+    case Login::barred:
+      why = "too many failures";
       break;
     case Login::wrong:
       why = "name or password wrong";

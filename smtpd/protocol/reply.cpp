@@ -66,6 +66,8 @@ constexpr auto table = std::to_array<ReplyText>({
     {Cause::auth_failed, 535, "5.7.8", "authentication credentials invalid", broken},
     {Cause::account_locked, 535, "5.7.13", "this mailbox is locked", broken},
     {Cause::auth_unavailable, 454, "4.7.0", "authentication is not possible now, try again later", fine},
+    // RFC 4954 6: a client should not ask its user for another password then.
+    {Cause::auth_barred, 454, "4.7.0", "too many failed log-ins, try again later", broken},
 
     {Cause::not_your_address, 550, "5.7.1", "this sender address is not yours", fine},
     {Cause::unknown_recipient, 550, "5.1.1", "no such mailbox here", fine},

@@ -62,6 +62,7 @@ enum class Cause : std::uint8_t {
   auth_failed,
   account_locked,
   auth_unavailable,
+  auth_barred,
   // senders and recipients
   not_your_address,
   unknown_recipient,

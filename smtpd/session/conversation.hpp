@@ -84,7 +84,13 @@ struct Identity {
   mailstore::MailboxNumber mailbox{};
   std::string address;  ///< canonical
 };
-enum class Access : std::uint8_t { granted, refused, locked, unavailable };
+enum class Access : std::uint8_t {
+  granted,
+  refused,
+  locked,
+  unavailable,
+  barred,  ///< nothing was checked: too many failed before
+};
 struct LogIn {
   Access access = Access::refused;
   Identity who;  ///< unless refused or unavailable
@@ -93,8 +99,9 @@ struct LogIn {
 /// A log-in attempt that has come to its end, for the log.
 struct AuthNote {
   std::string mechanism;
-  std::string account;  ///< as the peer wrote it
-  std::string why;      ///< of a failure
+  std::string account;          ///< as the peer wrote it
+  std::string why;              ///< of a failure
+  std::optional<Cause> failed;  ///< what it was answered, should the reply say no more than that there were too many
 };
 
 /// A message on its way: from MAIL to the end of data.
@@ -147,6 +154,7 @@ class Conversation {
   const std::string& helo() const { return helo_; }
   /// The attempt that the last reply was about.
   AuthNote take_auth_note() { return std::exchange(auth_note_, {}); }
+  const AuthNote& auth_note() const { return auth_note_; }
 
  private:
   enum class State : std::uint8_t { connected, greeted, mail, rcpt, chunks };

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "common/auth/guard.hpp"
 #include "common/auth/verifier.hpp"
 #include "common/config/config.hpp"
 #include "common/dns/resolver.hpp"
@@ -34,6 +35,7 @@ struct VirtualServer {
 struct Services {
   mailstore::Store& store;
   common::auth::Verifier& verifier;
+  common::auth::Guard& guard;
   common::dns::Resolver& resolver;
 };
 
@@ -66,12 +68,17 @@ class Session {
   asio::awaitable<void> settle_name();
   asio::awaitable<Step> check_helo(CheckHelo question);
   asio::awaitable<Step> check_password(const CheckPassword& question);
+  asio::awaitable<Step> find_keys(const FindKeys& question);
+  /// Holds a log-in back as long as its failures before ask for; false: it is refused, or the session has ended.
+  asio::awaitable<bool> admit(const std::string& account);
+  common::auth::Judgement begin_attempt(const std::string& account);
+  /// What the reply says of a log-in is remembered.
+  void settle_attempt(Cause cause);
   asio::awaitable<bool> secure();
   asio::awaitable<void> flush();
 
   Step check_sender(const CheckSender& question);
   Step check_recipient(const CheckRecipient& question);
-  Step find_keys(const FindKeys& question);
   struct Found;
   Found find_account(const std::string& name);
 
@@ -103,7 +110,8 @@ class Session {
   Input input_;
   std::string replies_;  ///< gathered until there is nothing more to do without the peer (RFC 2920 3.2)
   std::unique_ptr<common::net::TlsFacts> tls_;
-  std::unique_ptr<IncomingMessage> chunks_;  ///< a message of which some chunks are in
+  std::unique_ptr<common::auth::Guard::Attempt> attempt_;  ///< a log-in that has begun
+  std::unique_ptr<IncomingMessage> chunks_;                ///< a message of which some chunks are in
   bool open_ = true;
   bool line_begun_ = false;  ///< its deadline is set
 };

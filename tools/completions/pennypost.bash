@@ -3,13 +3,14 @@
 
 _pennypost_commands() {
   case "$1" in
-    '') echo 'domain mailbox alias message store config server status reload' ;;
+    '') echo 'domain mailbox alias message store config guard server status reload' ;;
     domain) echo 'add set remove list show lock unlock' ;;
     mailbox) echo 'add set remove restore rename list stat show passwd lock unlock' ;;
     alias) echo 'add remove list show' ;;
     message) echo 'list show delete' ;;
     store) echo 'init check rebuild compact stat' ;;
     config) echo 'check show' ;;
+    guard) echo 'clear' ;;
     server) echo 'check' ;;
   esac
 }

@@ -63,9 +63,8 @@ int landlock_version() {
   return version < 0 ? 0 : static_cast<int>(version);
 }
 
-std::expected<void, std::string> restrict_paths(std::span<const Allowed> allowed) {
-  const int version = landlock_version();
-  if (version == 0) return failed("this kernel has none, or it is switched off");
+std::expected<void, std::string> restrict_paths(std::span<const Allowed> allowed, int version) {
+  if (version == 0) return std::unexpected("Landlock: this kernel has none, or it is switched off");
   const auto rights = known(version);
   const Ruleset handled{rights, 0, version >= 6 && !instrumented ? signals : 0};
   const net::Descriptor rules{static_cast<int>(::syscall(SYS_landlock_create_ruleset, &handled, sizeof handled, 0))};

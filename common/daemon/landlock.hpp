@@ -25,7 +25,8 @@ int landlock_version();
 
 /// From now on this thread, and those that it starts, reach what `allowed` names and no other file, within what the
 /// user may anyway. A path that is not there, or that the user cannot get to, is passed over. Files that are open stay
-/// open. Needs "no new privileges"; cannot be undone. Error: a sentence.
-std::expected<void, std::string> restrict_paths(std::span<const Allowed> allowed);
+/// open. `version`: of Landlock, the kernel's or an older one; a right that came later is not asked for. Needs "no new
+/// privileges"; cannot be undone. Error: a sentence.
+std::expected<void, std::string> restrict_paths(std::span<const Allowed> allowed, int version);
 
 }  // namespace common::daemon

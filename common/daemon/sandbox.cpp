@@ -136,7 +136,7 @@ std::expected<Sandbox, std::string> Sandbox::enter(const config::Config& config,
 
   sandbox.landlock_ = landlock_version();
   // Landlock first: its own calls are not on the list.
-  if (auto closed = restrict_paths(reach); closed) {
+  if (auto closed = restrict_paths(reach, sandbox.landlock_); closed) {
     sandbox.reach_ = std::move(reach);
   } else {
     sandbox.missing_.push_back(std::move(closed.error()));

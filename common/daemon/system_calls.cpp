@@ -67,8 +67,8 @@ constexpr auto hostile = std::to_array<const char*>(
 constexpr auto watched =
     std::to_array<const char*>({"execve", "execveat", "fork", "process_vm_readv", "ptrace", "vfork"});
 constexpr auto for_sanitizers = std::to_array<const char*>(
-    {"clone", "clone3", "getpgrp", "ioctl", "kill", "mincore", "mmap", "mprotect", "personality", "prctl", "prlimit64",
-     "rt_sigqueueinfo", "setrlimit", "tgkill", "wait4", "waitid"});
+    {"clone", "clone3", "getdents", "getpgrp", "ioctl", "kill", "mincore", "mmap", "mprotect", "personality", "prctl",
+     "prlimit64", "rt_sigqueueinfo", "setrlimit", "tgkill", "wait4", "waitid"});
 
 struct Release {
   void operator()(void* filter) const { ::seccomp_release(filter); }

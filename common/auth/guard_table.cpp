@@ -121,7 +121,8 @@ struct GuardTable::Layout {
 };
 
 std::expected<GuardTable, std::string> GuardTable::open(const std::filesystem::path& path, const std::string& owner) {
-  static_assert(sizeof(Layout) < 2'000'000);
+  constexpr std::size_t file_octets = sizeof(Layout);
+  static_assert(file_octets < 2'000'000);
   if (sodium_init() < 0) return std::unexpected("the system gives no random numbers");
   const auto map = [&](int file) -> std::expected<GuardTable, std::string> {
     void* const at = ::mmap(nullptr, sizeof(Layout), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);

@@ -226,6 +226,8 @@ asio::awaitable<std::optional<End>> Stream::pause(std::chrono::milliseconds time
     // Urgent octets wake it up and change nothing; what else can be read stays where it is.
     co_await state.socket.async_wait(Socket::wait_error, ready);
     const auto end = state.end_wait(error);
+    // Woken by something else it would end the next wait.
+    state.worker.deadlines().clear(state.deadline);
     if (end && *end != End::timeout) co_return end;
   }
   co_return std::nullopt;

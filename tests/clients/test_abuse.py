@@ -21,8 +21,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 from suite import PASSWORD  # noqa: E402
 
-# What a daemon may have more than at rest, in KiB: about what the worst of these, 2,000 connections, needs in all.
-GROWTH = 48 * 1024
+# What a daemon may have more than at rest, in KiB: about twice what the worst of these needs, 700 handshakes under way.
+GROWTH = 24 * 1024
 CROWD = 1000  # connections of each kind
 
 

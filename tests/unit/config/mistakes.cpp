@@ -82,6 +82,14 @@ TEST_CASE("mistakes in pennypost.toml") {
       {"[dns]\ntimeout = \"2m\"", "pennypost.toml:2: dns.timeout: \"2m\" is out of range; write \"1s\" to \"1m\"",
        "range"},
       {"[metrics]\nlisten = \"127.0.0.1:9090\"", "pennypost.toml:2: metrics.listen: is not supported yet; ", "later"},
+      {"[auth]\ntrusted = [\"127.0.0.0/8\", \"192.0.2.1/24\"]",
+       "pennypost.toml:2: auth.trusted: \"192.0.2.1/24\" has bits behind its prefix; write a list", "a slip"},
+      {"[auth]\ntrusted = [\"localhost\"]", "pennypost.toml:2: auth.trusted: \"localhost\" is no numeric address; ",
+       "a name"},
+      {"[auth]\ntrusted = \"127.0.0.1\"", "pennypost.toml:2: auth.trusted: a text stands where it takes a list",
+       "no list"},
+      {"[auth]\nfailures = -1", "pennypost.toml:2: auth.failures: -1 is ", "negative"},
+      {"[auth]\ndelay_max = \"1m\"", "pennypost.toml:2: auth.delay_max: \"1m\" is ", "too long"},
       {"[operators]\nann = [\"domain\"]", "pennypost.toml:1: operators: is not supported yet; ", "later"},
   };
   for (const auto& row : rows) check(row, suite(row.text));

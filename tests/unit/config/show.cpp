@@ -18,6 +18,14 @@ reserve = 1000
 user = ""
 directory = "/run/p"
 threads = 3
+[auth]
+failures = 5
+address_failures = 0
+account_failures = 50
+failure_window = "1h"
+delay_max = "2s"
+known_for = "7d"
+trusted = ["192.0.2.0/24", "::1"]
 [log]
 level = "debug"
 target = "/var/log/p.log"
@@ -83,6 +91,13 @@ TEST_CASE("an empty file is all defaults") {
   CHECK(suite.store.reserve == Octets{256} << 20U);
   CHECK(suite.run.user == "pennypost");
   CHECK(suite.run.directory == "/run/pennypost");
+  CHECK(suite.guessing.failures == 10);
+  CHECK(suite.guessing.address_failures == 100);
+  CHECK(suite.guessing.account_failures == 100);
+  CHECK(suite.guessing.failure_window == 15min);
+  CHECK(suite.guessing.delay_max == 5s);
+  CHECK(suite.guessing.known_for == 30 * 24h);
+  CHECK(suite.guessing.trusted.empty());
   CHECK(suite.log.level == LogLevel::info);
   CHECK(suite.log.target == "stderr");
   CHECK(suite.log.format == "text");

@@ -23,6 +23,8 @@ SMTP_TLS_REQUIRED, SMTP_NORMALIZE, SMTP_LMTP = 16, 32, 64
 DATA_NORMALIZE, DATA_COUNTED = 1, 32
 # A long line is cut: more of the same finds nothing new, and the fuzzer tries short inputs most often.
 MOST_OCTETS = 3000
+# APOP answers a banner; fuzz_pop3_conversation.cpp has this one.
+STAMP = "<1@mail.example.test>"
 
 
 def connections(transcript):
@@ -36,7 +38,7 @@ def connections(transcript):
         elif step.kind == "starttls":
             secure = True
         elif step.kind in ("C:", "C|"):
-            said += language.octets_to_send(step, {})
+            said += language.octets_to_send(step, {"stamp": STAMP})
     if said:
         yield server, said, secure
 

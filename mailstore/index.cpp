@@ -133,6 +133,15 @@ Totals Index::totals(MDB_txn* txn, MailboxNumber mailbox) const {
   return value ? decode_totals(*value) : Totals{};
 }
 
+MessageId Index::last_entry(MDB_txn* txn, MailboxNumber mailbox) const {
+  lmdb::Cursor cursor(txn, tables_.maildrop);
+  if (!cursor.seek(MaildropKey(mailbox, totals_id))) return {};  // nothing ever arrived
+  const auto row = cursor.previous();
+  if (!row || row->key.size() != 12 || from_big_endian<std::uint32_t>(row->key.data()) != std::to_underlying(mailbox))
+    return {};
+  return MessageId{from_big_endian<std::uint64_t>(row->key.data() + 4)};
+}
+
 std::optional<SegmentRow> Index::segment(MDB_txn* txn, std::uint64_t number) const {
   const auto value = lmdb::get(txn, tables_.segments, NumberKey(number));
   if (!value) return std::nullopt;

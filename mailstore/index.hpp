@@ -52,6 +52,8 @@ class Index {
   std::optional<MessageRow> message(MDB_txn* txn, MessageId id) const;
   std::optional<Entry> entry(MDB_txn* txn, MailboxNumber mailbox, MessageId id) const;
   Totals totals(MDB_txn* txn, MailboxNumber mailbox) const;
+  /// The highest id in a maildrop; 0: it is empty.
+  MessageId last_entry(MDB_txn* txn, MailboxNumber mailbox) const;
   std::optional<SegmentRow> segment(MDB_txn* txn, std::uint64_t number) const;
   void put_segment(MDB_txn* txn, std::uint64_t number, const SegmentRow& row) const;
   std::optional<Domain> domain(MDB_txn* txn, std::string_view name) const;

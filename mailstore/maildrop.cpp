@@ -38,7 +38,11 @@ Result<View> Store::peek(MailboxNumber mailbox) {
   return guarded([&]() -> Result<View> {
     const ReadTxn txn(impl_->core.index);
     const auto totals = impl_->core.index.totals(txn, mailbox);
-    return View{.mailbox = mailbox, .arrivals = totals.arrivals, .messages = totals.messages, .octets = totals.octets};
+    return View{.mailbox = mailbox,
+                .arrivals = totals.arrivals,
+                .last = impl_->core.index.last_entry(txn, mailbox),
+                .messages = totals.messages,
+                .octets = totals.octets};
   });
 }
 
@@ -53,7 +57,7 @@ Result<std::size_t> Store::list(const View& view, std::optional<MessageId> after
          row = cursor.next()) {
       if (row->key.size() != 12) throw Failure(Errc::corrupt, "a maildrop's key has the wrong size");
       const auto id = from_big_endian<std::uint64_t>(row->key.data() + 4);
-      if (id == totals_id || from_big_endian<std::uint32_t>(row->key.data()) != mailbox) break;
+      if (id == totals_id || id > view.last.value || from_big_endian<std::uint32_t>(row->key.data()) != mailbox) break;
       auto entry = decode_entry(MessageId{id}, row->value);
       if (entry.arrival > view.arrivals) continue;  // came after log-in
       out[found++] = entry;

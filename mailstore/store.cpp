@@ -4,6 +4,7 @@
 #include <sodium/core.h>
 #include <sodium/randombytes.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <filesystem>
 
@@ -37,7 +38,14 @@ void start_ids(Core& core) {
   const auto stored = core.index.number(txn.get(), meta::id_limit);
   const auto limit = std::max(now, stored) + IdSource::window;
   core.index.set_number(txn.get(), meta::id_limit, limit);
-  txn.commit();
+  if (const int code = txn.try_commit(); code != MDB_SUCCESS) {
+    if (core.index.broken()) {
+      // As in the committer, which may never be asked for anything: without ids nothing is handed in.
+      core.warn("the index failed while it was written and serves this process no more, so it ends");
+      ::_exit(1);
+    }
+    lmdb::raise(code, "mdb_txn_commit");
+  }
   core.ids.start(now, stored, limit, slot, core.generation);
 }
 

@@ -91,6 +91,7 @@ struct Entry {
 struct View {
   MailboxNumber mailbox{};
   std::uint64_t arrivals = 0;  ///< entries with an arrival number above this came later
+  MessageId last;              ///< nothing of the view lies behind it: a walk ends here, however much came later
   std::uint64_t messages = 0;
   std::uint64_t octets = 0;
 };

@@ -10,10 +10,13 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 TESTS = HERE.parent
-# What no transcript can bring about: a store whose disk answers with errors, a daemon that is told to stop.
+# What no transcript can bring about: a store whose disk answers with errors, name servers that are silent, a daemon that is
+# told to stop.
 ELSEWHERE = {
     "unknown_domain": "unit/smtp/conversation.cpp",
     "auth_unavailable": "unit/smtp/conversation_auth.cpp",
+    "auth_barred": "clients/test_guessing.py",
+    "helo_unverified": "clients/test_dns.py",
     "store_trouble": "unit/smtp/conversation.cpp",
     "shutting_down": "clients/test_lifecycle.py",
 }

@@ -205,6 +205,7 @@ TEST_CASE("login_delay: sooner is refused, however one logs in, by whatever proc
 
 TEST_CASE("APOP over a store: the secret is the mailbox's own, and each greeting has another stamp") {
   Ann house;
+  house.guard->set_terms({});  // as many failures as this takes
   house.change_rules([](Rules& rules) { rules.apop = true; });
   const auto set = [&](std::string secret) {
     house.run([&]() -> asio::awaitable<void> {
@@ -237,4 +238,14 @@ TEST_CASE("APOP over a store: the secret is the mailbox's own, and each greeting
   const auto third = stamp_of(gone.read_until("\r\n"));
   CHECK(gone.ask("APOP ann " + common::auth::apop_digest(third, "tanstaaf")).starts_with("-ERR [AUTH] "));
   CHECK(gone.ask("APOP ann " + common::auth::apop_digest(third, "")).starts_with("-ERR [AUTH] "));
+}
+
+TEST_CASE("guesses by APOP count as guesses of the password do") {
+  Ann house;
+  house.change_rules([](Rules& rules) { rules.apop = true; });
+  Client client{house.connect()};
+  client.read_until("\r\n");
+  const std::string guess = "APOP ann " + std::string(32, '0');
+  for (int i = 0; i < 3; ++i) CHECK(client.ask(guess).starts_with("-ERR [AUTH] "));
+  CHECK(client.ask(guess).starts_with("-ERR [SYS/TEMP] "));
 }

@@ -168,17 +168,18 @@ class Postfix:
     def log(self):
         return self.logfile.read_text(errors="backslashreplace") if self.logfile.exists() else ""
 
-    def fates(self, count, seconds=60):
-        """address -> (status, what the next server said), once so many recipients have one."""
+    def fates(self, recipients, seconds=60):
+        """address -> (status, what the next server said), once all of these have one: reports of failures are on their way too."""
         def read():
             found = {}
             for line in self.log().splitlines():
                 if ": to=<" in line and " status=" in line:
                     address = line.split(": to=<", 1)[1].split(">", 1)[0]
                     status, _, text = line.split(" status=", 1)[1].partition(" ")
-                    found[address] = (status, text)
-            return found if len(found) >= count else None
+                    if address in recipients:
+                        found[address] = (status, text)
+            return found if len(found) == len(recipients) else None
         try:
-            return wait_for(read, seconds, f"{count} recipients with a fate")
+            return wait_for(read, seconds, f"{len(recipients)} recipients with a fate")
         except AssertionError as trouble:
             raise AssertionError(f"{trouble}\n{self.said()[-3000:]}") from None

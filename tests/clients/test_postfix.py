@@ -52,7 +52,7 @@ class OfPostfix(ClientCase):
             wire.send(re.sub(rb"(?m)^\.", b"..", octets) + b".\r\n")
             self.assertRegex(wire.reply(), rb"^250")
             wire.ask("QUIT")
-        return self.postfix.fates(len(recipients))
+        return self.postfix.fates(recipients)
 
     def assert_one(self, octets, address=ANN):
         """The mailbox holds the message behind two Received lines, ours and Postfix'; gives ours back."""

@@ -3,9 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <asio/steady_timer.hpp>
-#include <asio/this_coro.hpp>
-#include <asio/use_awaitable.hpp>
 #include <chrono>
 #include <set>
 
@@ -221,12 +218,6 @@ Result<Domain> own_domain(const Index& index, MDB_txn* txn, std::string_view add
   }
   if (domain->kind != DomainKind::local) return fail(Errc::conflict, name + " is no domain with mailboxes of its own");
   return *domain;
-}
-
-asio::awaitable<void> rest(std::chrono::steady_clock::duration time) {
-  const auto executor = co_await asio::this_coro::executor;
-  asio::steady_timer timer(executor, time);
-  co_await timer.async_wait(asio::use_awaitable);
 }
 
 /// A mailbox to be purged.

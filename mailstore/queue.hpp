@@ -26,6 +26,10 @@ namespace mailstore {
 /// Microseconds of the Unix epoch; the epoch itself: none.
 using Time = std::chrono::sys_time<std::chrono::microseconds>;
 inline constexpr Time no_time{};
+/// The own due time of those that are to be bounced: before all others, so that `due` finds them and no others with it.
+inline constexpr Time bounce_time{std::chrono::microseconds{1}};
+/// That of those which a person wants to be tried again: long past by any clock.
+inline constexpr Time retry_time{std::chrono::microseconds{2}};
 
 /// When the message's id was given, which is when its acceptance began.
 Time accepted_at(MessageId id);
@@ -236,12 +240,13 @@ struct HoldOrder {
   std::string reason;
 };
 struct ReleaseOrder {};  ///< of held ones: they wait again, for what they waited before
-struct RetryOrder {};    ///< due now, each by itself
+struct RetryOrder {};    ///< of those that wait: due at once, each by itself
 struct DeleteOrder {};   ///< without a report
-/// The scheduler sends a failure report and takes it out; `reason` stands in the report.
+/// The scheduler sends a failure report and takes it out, a held one too; `reason` stands in the report.
 struct BounceOrder {
   std::string reason;
 };
+/// One that waits is tried there at once.
 struct RerouteOrder {
   std::string to;  ///< HOST[:PORT] or [ADDRESS][:PORT]; empty: as routing says
 };
@@ -261,7 +266,7 @@ class SchedulerLock {
   std::unique_ptr<Impl> impl_;
 };
 
-/// A handle on the queue of an open store; cheap to copy, keeps the store's parts alive. Reads take well under a
+/// A handle on the queue of an open store, which outlives what is asked of it; cheap to copy. Reads take well under a
 /// millisecond for the limits named and may be called on an I/O thread; nothing of the index is held between calls.
 class Queue {
  public:
@@ -326,7 +331,7 @@ class Queue {
   /// Returns how many were changed; those that left or are so already are passed over. In pieces with rests. Takes
   /// effect at once for what the scheduler does not have in hand, and the scheduler learns of it within a second.
   asio::awaitable<Result<std::uint64_t>> order(std::vector<QueueName> names, QueueOrder order);
-  /// A domain may be suspended before anything waits on it.
+  /// A domain may be suspended before anything waits on it. `conflict`: no domain's name.
   asio::awaitable<Result<void>> suspend(std::string domain, std::string reason);
   /// `not_found`: it is not suspended.
   asio::awaitable<Result<void>> resume(std::string domain);

@@ -44,7 +44,7 @@ struct Options {
 struct StoreStat {
   std::uint64_t format_version = 0;
   std::uint64_t generation = 0;
-  std::uint64_t domains = 0, mailboxes = 0, aliases = 0, messages = 0, entries = 0;
+  std::uint64_t domains = 0, mailboxes = 0, aliases = 0, messages = 0, entries = 0, queued = 0;
   std::uint64_t segments = 0, open_segments = 0;
   std::uint64_t segment_octets = 0;  ///< on disk
   std::uint64_t live_octets = 0;     ///< of records that still have an owner
@@ -56,10 +56,11 @@ struct StoreStat {
 /// Counts since the process opened the store; for metrics and benchmarks.
 struct CommitCounters {
   std::uint64_t commits = 0, accepted = 0, entries = 0, removed = 0, overlapped = 0, failed = 0;
+  std::uint64_t queued = 0, settled = 0;  ///< recipients that came into the queue and that left it
 };
 
 struct CheckReport {
-  std::uint64_t records = 0, entries = 0, mailboxes = 0;
+  std::uint64_t records = 0, entries = 0, mailboxes = 0, queued = 0;
   std::vector<std::string> problems;  ///< one sentence each; empty: the store is sound
 };
 
@@ -77,6 +78,7 @@ struct CompactReport {
 
 struct RebuildReport {
   std::uint64_t domains = 0, mailboxes = 0, records = 0, messages = 0, entries = 0;
+  std::uint64_t queued = 0;           ///< recipients; if there are any the queue is held
   std::string old_index;              ///< the folder where the index that was replaced is kept; empty: there was none
   std::vector<std::string> problems;  ///< what could not be brought back, and what should be looked at
 };
@@ -250,7 +252,8 @@ class OpenMessage {
   std::string front;        ///< Return-Path and Delivered-To lines of this owner, with CRLF
   std::string_view prefix;  ///< the first stored octets, in the scratch given to open_message
   std::uint64_t stored_octets = 0;
-  std::uint64_t octets = 0;  ///< real ones, without `front`
+  std::uint64_t octets = 0;         ///< real ones, without `front`
+  std::uint64_t header_octets = 0;  ///< stored ones of the header section
   bool stuffed = false;
   Envelope envelope() const;  ///< decoded anew from the scratch; empty if it is damaged
 

@@ -3,6 +3,8 @@
 #include <filesystem>
 
 #include "expect.hpp"
+#include "mailstore/lmdb.hpp"
+#include "mailstore/queue_rows.hpp"
 #include "tests/support/store_harness.hpp"
 #include "tests/support/wait_for.hpp"
 
@@ -620,4 +622,78 @@ TEST_CASE("compaction moves what waits in the queue") {
   CHECK(got(store->compact({.all = true, .at_once = true, .stop = {}})).moved == 1);
   CHECK(octets_of(store->queue(), id) == letter_to({}).octets);
   CHECK(problems(*store).empty());
+}
+
+TEST_CASE("a store from before the queue gets its tables when it is opened") {
+  TestStore store(1);
+  got(tests::deliver(*store, letter_to({}, {store.boxes()[0]})));
+  store.close();
+  // In a process of its own: one environment a process.
+  CHECK(tests::in_child([&] {
+          lmdb::Env env;
+          env.open((store.path() / "index").string(), store.options().map_size, 16, 1022, MDB_NOTLS);
+          lmdb::Txn txn(env.get(), 0);
+          for (const auto* name : {"queue", "queue_ids", "queue_due", "queue_domains", "done"}) {
+            MDB_dbi table = 0;
+            lmdb::expect(mdb_dbi_open(txn.get(), name, 0, &table), name);
+            lmdb::expect(mdb_drop(txn.get(), table, 1), name);
+          }
+          txn.commit();
+          return 0;
+        }) == 0);
+  got(store.open());
+  CHECK(got(tests::entries(*store, store.boxes()[0])).size() == 1);
+  got(tests::deliver(*store, letter_to({"a@far.test"})));
+  CHECK(listed(store->queue()).size() == 1);
+  store.reopen();
+  CHECK(listed(store->queue()).size() == 1);
+  CHECK(problems(*store).empty());
+}
+
+TEST_CASE("check finds what does not agree in the queue, and repair sets it right") {
+  TestStore store(0);
+  got(tests::deliver(*store, letter_to({"a@far.test", "b@else.test"})));
+  const auto id = got(tests::deliver(*store, letter_to({"c@far.test"})));
+  settle(store->queue(), {{.name = {"far.test", id, 0}, .what = Stays{.attempt = failed_attempt(), .due = at(9)}}});
+  CHECK(problems(*store).empty());
+  const QueueName name{"far.test", id, 0};
+  struct Damage {
+    const char* why;
+    const char* table;
+    std::string key;
+    const char* told;
+    std::size_t left;
+  };
+  const std::vector<Damage> cases = {
+      {"the way by id is gone", "queue_ids", std::string(std::string_view(QueueIdKey(id, 0))), "by its id", 3},
+      {"the way by due time is gone", "queue_due", queue_due_key("else.test", {.due = at(8), .id = {}, .ordinal = 0}),
+       "due times lead", 3},
+      {"a domain's row is gone", "queue_domains", "far.test", "has no row", 3},
+      {"a row is gone", "queue", queue_key(name), "leads to no recipient", 2},
+  };
+  for (const auto& one : cases) {
+    CAPTURE(one.why);
+    store.close();
+    CHECK(tests::in_child([&] {
+            lmdb::Env env;
+            env.open((store.path() / "index").string(), store.options().map_size, 16, 1022, MDB_NOTLS);
+            lmdb::Txn txn(env.get(), 0);
+            MDB_dbi table = 0;
+            lmdb::expect(mdb_dbi_open(txn.get(), one.table, 0, &table), one.table);
+            // The case of due times has one too many, the others one too few.
+            if (!lmdb::erase(txn.get(), table, one.key)) lmdb::put(txn.get(), table, one.key, {});
+            txn.commit();
+            return 0;
+          }) == 0);
+    got(store.open());
+    CHECK(problems(*store).find(one.told) != std::string::npos);
+    store.close();
+    store.options().alone = true;
+    got(store.open());
+    CHECK_FALSE(got(store->repair()).problems.empty());
+    CHECK(problems(*store).empty());
+    store.options().alone = false;
+    store.reopen();
+    CHECK(listed(store->queue()).size() == one.left);
+  }
 }

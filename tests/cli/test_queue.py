@@ -191,6 +191,13 @@ class Queue(PostOffice):
         self.refused(1, ("queue", "flush", "else.test"), "else.test")
         self.assertEqual(self.listed("--state", "active"), ["a@far.test"])
 
+    def test_what_left_is_not_recorded_when_keep_done_is_none(self):
+        self.config.write_text(self.config.read_text().replace("[store]\n", '[store]\nkeep_done = "0"\n', 1))
+        number = self.queue_mail("a@far.test")
+        self.done("queue", "delete", number)
+        self.assertEqual(self.done_json("queue", "list", "--state", "done"), [])
+        self.refused(1, ("queue", "why", number), number, "keep_done")
+
     def test_rebuild_holds_the_queue(self):
         number = self.queue_mail("a@far.test", "b@far.test")
         self.settle(number, 0, "delivered")

@@ -480,7 +480,8 @@ std::string Ledger::compare(const std::filesystem::path& path, bool rebuilt) con
       (waits ? here : missing) += 1;
       if (!waits) where += " remote " + std::to_string(remote);
     }
-    if (state == State::done && missing > 0) say(name + " was acknowledged and is lost:" + where);
+    if (state == State::done && missing > 0)
+      say(std::string(name).append(" was acknowledged and is lost:").append(where));
     if (here > 0 && missing > 0) say(name + " is half delivered");
   }
   for (const auto& problem : {tests::problems(store)}) {

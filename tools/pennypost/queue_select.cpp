@@ -87,6 +87,7 @@ std::string reason_of(const std::string& text) {
 void each_queued(Session& session, const QueueSelection& selection, const std::function<void(const QueueRow&)>& each) {
   const auto filter = filter_of(selection);
   std::vector<mailstore::MessageId> ids;
+  ids.reserve(selection.ids.size());
   for (const auto& text : selection.ids) ids.push_back(parse_queue_id(text));
   std::ranges::sort(ids);
   ids.erase(std::ranges::unique(ids).begin(), ids.end());

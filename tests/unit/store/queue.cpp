@@ -46,6 +46,7 @@ Settlement failed(const QueueName& name) {
 
 std::vector<std::string> addresses(const std::vector<QueuedRecipient>& of) {
   std::vector<std::string> all;
+  all.reserve(of.size());
   for (const auto& one : of) all.push_back(one.address);
   return all;
 }
@@ -319,7 +320,7 @@ TEST_CASE("a report and the removal of those it speaks of are one") {
 TEST_CASE("a recipient that turns out to live here gets a copy, in the transaction that takes it out of the queue") {
   TestStore store(1, [](Options& options) { options.stream_threshold = 30'000; });
   auto queue = store->queue();
-  for (const std::size_t size : {500, 200'000}) {
+  for (const std::size_t size : {500U, 200'000U}) {
     CAPTURE(size);
     auto letter = letter_to({"a@far.test"});
     letter.octets = tests::make_message("moved", size);
@@ -531,6 +532,7 @@ TEST_CASE("many outcomes and many domains go in pieces") {
   TestStore store(0);
   auto queue = store->queue();
   std::vector<std::string> to;
+  to.reserve(700);
   for (int i = 0; i < 700; ++i) to.push_back("u@d" + std::to_string(i % 350) + ".test");
   const auto id = got(tests::deliver(*store, letter_to(to)));
   std::vector<QueueName> names;
@@ -552,6 +554,7 @@ TEST_CASE("many outcomes and many domains go in pieces") {
   CHECK(got(queue.stat()).oldest == accepted_at(id));
   CHECK(problems(*store).empty());
   std::vector<Settlement> outcomes;
+  outcomes.reserve(names.size());
   for (const auto& name : names) outcomes.push_back(delivered(name));
   CHECK(settle(queue, std::move(outcomes)) == 700);
   CHECK(got(queue.stat()).domains == 0);
@@ -614,6 +617,7 @@ TEST_CASE("a rebuild of a store whose queue is empty holds nothing") {
 TEST_CASE("compaction moves what waits in the queue") {
   TestStore store(1, [](Options& options) { options.segment_size = 4096; });
   std::vector<MessageId> removed;
+  removed.reserve(21);
   for (int i = 0; i < 20; ++i) removed.push_back(got(tests::deliver(*store, letter_to({}, {store.boxes()[0]}))));
   const auto id = got(tests::deliver(*store, letter_to({"a@far.test"})));
   removed.push_back(got(tests::deliver(*store, letter_to({}, {store.boxes()[0]}))));

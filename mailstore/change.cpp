@@ -86,21 +86,26 @@ bool Change::remove_entry(MailboxNumber mailbox, MessageId id) {
   encode(totals, value);
   lmdb::put(txn_, tables.maildrop, MaildropKey(mailbox, totals_id), value);
   journal_.message(JournalKind::removed, mailbox, id);
+  owner_left(id);
+  return true;
+}
 
+void Change::owner_left(MessageId id) {
+  const auto& tables = index_.tables();
+  std::string value;
   auto message = index_.message(txn_, id);
   if (!message || message->owners == 0) {
-    throw Failure(Errc::corrupt, "an entry of a maildrop leads to no message; run 'pennypost store check'");
+    throw Failure(Errc::corrupt,
+                  "an entry of a maildrop or the queue leads to no message; run 'pennypost store check'");
   }
   message->owners -= 1;
   if (message->owners > 0) {
-    value.clear();
     encode(*message, value);
     lmdb::put(txn_, tables.messages, NumberKey(id.value), value);
   } else {
     lmdb::erase(txn_, tables.messages, NumberKey(id.value));
     segment_lost(message->segment, record_octets(*message));
   }
-  return true;
 }
 
 void Change::note_retrieved(MailboxNumber mailbox, MessageId id, std::uint64_t when) {
@@ -140,6 +145,11 @@ void Change::segment_gained(std::uint64_t segment, std::uint64_t octets) {
   delta.octets += static_cast<std::int64_t>(octets);
 }
 
+void Change::settle() {
+  settle_segments();
+  settle_domains();
+}
+
 void Change::settle_segments() {
   for (const auto& [number, delta] : segments_) {
     auto row = index_.segment(txn_, number);
@@ -164,6 +174,7 @@ void Change::adopt(Change&& nested) {
     mine.octets += delta.octets;
   }
   emptied_.insert(emptied_.end(), nested.emptied_.begin(), nested.emptied_.end());
+  queued_.insert(queued_.end(), nested.queued_.begin(), nested.queued_.end());
 }
 
 }  // namespace mailstore

@@ -45,21 +45,51 @@ class Change {
   void look_at_segment(std::uint64_t segment) { segments_[segment]; }
   /// Its file goes after the commit; it has no row.
   void drop_segment(std::uint64_t segment) { emptied_.push_back(segment); }
-  /// Writes the segments' rows. Sealed ones without a living record lose their row; their numbers are left in
-  /// `emptied`.
-  void settle_segments();
+  /// Takes one owner of a message away, in a maildrop or in the queue; when it was the last, the record is dead.
+  void owner_left(MessageId id);
+
+  // The queue (queue_change.cpp).
+
+  /// False: it is there already. The row of the message is the caller's.
+  bool add_queued(const QueuedRecipient& row);
+  /// Out of the queue, and the message has one owner less. nullopt: it was not there.
+  std::optional<QueuedRecipient> take_queued(const QueueName& name);
+  /// Whatever is queued of a message that proves to be none.
+  void drop_queued(MessageId id);
+  /// `row` in the place of `old`, which has the same name.
+  void replace_queued(const QueuedRecipient& old, const QueuedRecipient& row);
+  /// For what a rebuild must not forget.
+  void journal_queued(const QueuedRecipient& row);
+  void put_queue_domain(const QueueDomain& row);
+  /// The scheduler of another process, or of this one, has to look at this domain again.
+  void mark_changed(std::string_view domain);
+  void record_done(const DoneRecipient& row);
+  const std::vector<QueueName>& queued() const { return queued_; }
+
+  /// Writes the rows of segments and of the queue's domains. Sealed segments without a living record lose their row;
+  /// their numbers are left in `emptied`. Domains that nothing waits on go.
+  void settle();
   const std::vector<std::uint64_t>& emptied() const { return emptied_; }
   /// Takes over what a nested transaction did, once that has committed.
   void adopt(Change&& nested);
 
  private:
+  void settle_segments();
+  void settle_domains();
   struct Delta {
     std::int64_t records = 0, octets = 0;
   };
+  struct DomainDelta {
+    std::int64_t waiting = 0, held = 0, bounces = 0, due_alone = 0;
+    bool changed = false;
+  };
+  void count(const QueuedRecipient& row, std::int64_t sign);
   const Index& index_;
   MDB_txn* txn_;
   JournalLines journal_;
   std::map<std::uint64_t, Delta> segments_;
+  std::map<std::string, DomainDelta, std::less<>> domains_;
+  std::vector<QueueName> queued_;
   std::vector<std::uint64_t> emptied_;
 };
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <tuple>
 #include <utility>
 
 #include "mailstore/recovery.hpp"
@@ -18,6 +19,12 @@ struct Sum {
 
 constexpr std::size_t problems_told = 1000;
 
+std::uint64_t entries_of(MDB_txn* txn, MDB_dbi table) {
+  MDB_stat about{};
+  lmdb::expect(mdb_stat(txn, table, &about), "mdb_stat");
+  return about.ms_entries;
+}
+
 class Checker {
  public:
   Checker(Core& core, CheckReport& report, const std::function<void(std::uint64_t)>& progress)
@@ -30,9 +37,11 @@ class Checker {
     each(txn, core_.index.tables().messages, [&](const lmdb::Row& row) { take_message(row); });
     each(txn, core_.index.tables().maildrop, [&](const lmdb::Row& row) { take_maildrop_row(txn, row); });
     end_mailbox();
+    check_queue(txn);
     for (const auto& [id, left] : owners_) {
       if (left != 0)
-        problem(fmt::format("message {} says {} more owners than there are entries", format_id(MessageId{id}), left));
+        problem(fmt::format("message {} says {} more owners than there are entries and recipients in the queue",
+                            format_id(MessageId{id}), left));
     }
     each(txn, core_.index.tables().segments, [&](const lmdb::Row& row) { check_segment(row); });
     for (const auto& [number, sum] : segments_) {
@@ -104,9 +113,39 @@ class Checker {
         const auto now = core_.index.message(txn, id);
         if (now && now->segment == row.segment)
           problem(fmt::format("message {}: its record is damaged or missing", format_id(id)));
+      } else {
+        check_remotes(id, row);
       }
     });
     if (++report_.records % 1000 == 0 && progress_) progress_(report_.records);
+  }
+
+  /// What waits in the queue is what the record says.
+  void check_remotes(MessageId id, const MessageRow& row) {
+    std::vector<QueuedRecipient> waiting;
+    {
+      const ReadTxn txn(core_.index);
+      lmdb::Cursor cursor(txn, core_.index.tables().queue_ids);
+      for (auto found = cursor.seek(QueueIdKey(id, 0)); found; found = cursor.next()) {
+        const auto key = parse_queue_id_key(found->key);
+        if (key.id != id) break;
+        auto recipient =
+            core_.index.queued(txn, {.domain = std::string(found->value), .id = id, .ordinal = key.ordinal});
+        if (!recipient) {
+          problem(fmt::format("queue: the id {} leads to no recipient {}", format_id(id), key.ordinal));
+        } else {
+          waiting.push_back(std::move(*recipient));
+        }
+      }
+    }
+    if (waiting.empty()) return;
+    const auto message = open_record(core_, id, [&]() -> Result<MessageRow> { return row; }, {}, 0);
+    if (!message) return;  // removed while we looked
+    const auto envelope = message->envelope();
+    for (const auto& one : waiting) {
+      if (one.name.ordinal >= envelope.remotes.size() || envelope.remotes[one.name.ordinal].address != one.address)
+        problem(fmt::format("queue: recipient {} of message {} is not in its record", one.name.ordinal, format_id(id)));
+    }
   }
 
   void take_message(const lmdb::Row& row) {
@@ -141,7 +180,7 @@ class Checker {
     seen_.messages += 1;
     seen_.octets += entry.octets;
     seen_.arrivals = std::max(seen_.arrivals, entry.arrival);
-    const auto owners = std::ranges::lower_bound(owners_, id, {}, &std::pair<std::uint64_t, std::int64_t>::first);
+    const auto owners = std::ranges::lower_bound(owners_, id, {}, &Owners::first);
     if (owners == owners_.end() || owners->first != id) {
       problem(fmt::format("mailbox {}: message {} is in no segment", mailbox, format_id(MessageId{id})));
     } else {
@@ -158,6 +197,55 @@ class Checker {
     if (mailbox_) problem(fmt::format("mailbox {}: its totals are missing", *mailbox_));
     mailbox_.reset();
     seen_ = {};
+  }
+
+  /// Rows of the queue, both ways to them, and what domains count.
+  void check_queue(MDB_txn* txn) {
+    const auto& tables = core_.index.tables();
+    std::map<std::string, QueueDomain> seen;
+    std::uint64_t due = 0;
+    each(txn, tables.queue, [&](const lmdb::Row& row) {
+      const auto recipient = decode_queued(parse_queue_key(row.key), row.value);
+      const auto& name = recipient.name;
+      const auto told = fmt::format("queue: recipient {} of message {}", name.ordinal, format_id(name.id));
+      ++report_.queued;
+      auto& domain = seen[name.domain];
+      (recipient.state == QueueState::held ? domain.held : domain.waiting) += 1;
+      domain.bounces += recipient.state == QueueState::bounce ? 1 : 0;
+      const auto owners = std::ranges::lower_bound(owners_, name.id.value, {}, &Owners::first);
+      if (owners == owners_.end() || owners->first != name.id.value) {
+        problem(told + " is in no segment");
+      } else {
+        owners->second -= 1;
+      }
+      const auto back = lmdb::get(txn, tables.queue_ids, QueueIdKey(name.id, name.ordinal));
+      if (!back || *back != name.domain) problem(told + " is not found by its id");
+      if (const auto time = due_alone(recipient); time != no_time) {
+        ++due;
+        ++domain.due_alone;
+        const DuePlace place{.due = time, .id = name.id, .ordinal = name.ordinal};
+        if (!lmdb::get(txn, tables.queue_due, queue_due_key(name.domain, place)))
+          problem(told + " is not found by its due time");
+      }
+    });
+    if (entries_of(txn, tables.queue_ids) != report_.queued)
+      problem(fmt::format("queue: {} ids lead to {} recipients", entries_of(txn, tables.queue_ids), report_.queued));
+    if (entries_of(txn, tables.queue_due) != due)
+      problem(fmt::format("queue: {} due times lead to {} recipients", entries_of(txn, tables.queue_due), due));
+    each(txn, tables.queue_domains, [&](const lmdb::Row& row) {
+      const auto told = decode_queue_domain(row.key, row.value);
+      const auto counts = [](const QueueDomain& of) {
+        return std::tuple(of.waiting, of.held, of.bounces, of.due_alone);
+      };
+      if (counts(told) != counts(seen[told.name])) {
+        problem(fmt::format("queue: domain {} says {} waiting and {} held; they are {} and {}", told.name, told.waiting,
+                            told.held, seen[told.name].waiting, seen[told.name].held));
+      }
+      seen.erase(told.name);
+    });
+    for (const auto& [name, domain] : seen) problem(fmt::format("queue: domain {} has no row", name));
+    each(txn, tables.done,
+         [](const lmdb::Row& row) { static_cast<void>(decode_done(parse_done_key(row.key), row.value)); });
   }
 
   void check_segment(const lmdb::Row& row) {
@@ -197,16 +285,11 @@ class Checker {
   CheckReport& report_;
   const std::function<void(std::uint64_t)>& progress_;
   std::map<std::uint64_t, Sum> segments_;
-  std::vector<std::pair<std::uint64_t, std::int64_t>> owners_;  // by id: owners without an entry so far
-  std::optional<std::uint32_t> mailbox_;                        // whose rows are being read
-  Totals seen_;                                                 // of that mailbox
+  using Owners = std::pair<std::uint64_t, std::int64_t>;
+  std::vector<Owners> owners_;            // by id: owners without an entry or a row of the queue so far
+  std::optional<std::uint32_t> mailbox_;  // whose rows are being read
+  Totals seen_;                           // of that mailbox
 };
-
-std::uint64_t entries_of(MDB_txn* txn, MDB_dbi table) {
-  MDB_stat about{};
-  lmdb::expect(mdb_stat(txn, table, &about), "mdb_stat");
-  return about.ms_entries;
-}
 
 }  // namespace
 
@@ -228,6 +311,7 @@ Result<StoreStat> Store::stat() {
     about.mailboxes = entries_of(txn, tables.mailboxes);
     about.aliases = entries_of(txn, tables.aliases);
     about.messages = entries_of(txn, tables.messages);
+    about.queued = entries_of(txn, tables.queue);
     about.segments = entries_of(txn, tables.segments);
     lmdb::Cursor cursor(txn, tables.segments);
     for (auto row = cursor.first(); row; row = cursor.next()) {

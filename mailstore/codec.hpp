@@ -62,6 +62,7 @@ class Decoder {
     const auto size = number<std::uint32_t>();
     return take(size);
   }
+  std::string_view octets(std::size_t size) { return take(size); }
   bool at_end() const { return in_.empty(); }
   /// Nothing may follow what was read.
   void end() const {

@@ -19,7 +19,7 @@ constexpr std::chrono::seconds journal_patience{1};
 constexpr char padding[record_alignment] = {};
 
 std::size_t entries_of(const Arrival& arrival) {
-  return std::max<std::size_t>(arrival.envelope.owners.size(), 1);
+  return std::max<std::size_t>(arrival.envelope.owners.size() + arrival.envelope.remotes.size(), 1);
 }
 
 }  // namespace
@@ -104,7 +104,7 @@ void Committer::loop() {
       pass.reset();
       Change change(core_.index, txn.get());
       seal_segment(change);
-      change.settle_segments();
+      change.settle();
       commit(txn);
       after_commit(change);
       return {};
@@ -132,8 +132,11 @@ std::vector<Committer::Job> Committer::take_batch(std::unique_lock<std::mutex>& 
     auto& job = jobs_.front();
     if (auto* arrival = std::get_if<Arrival>(&job)) {
       const auto more = entries_of(*arrival);
-      if (!batch.empty() && (entries + more > batch_entries || octets + arrival->body.size() > batch_octets)) break;
+      if (!batch.empty() && (entries + more > batch_entries || octets + arrival->body.size() > batch_octets ||
+                             rows + arrival->beside_rows > batch_rows))
+        break;
       entries += more;
+      rows += arrival->beside_rows;
       octets += arrival->body.size();
     } else {
       const auto more = std::get<Work>(job).rows;
@@ -152,16 +155,19 @@ void Committer::process(std::vector<Job>& batch) {
   std::size_t messages = 0;
   std::size_t owners = 0;
   std::size_t arrivals = 0;
+  bool successors = false;
   for (const auto& job : batch) {
     const auto* arrival = std::get_if<Arrival>(&job);
     if (arrival == nullptr) continue;
+    successors = successors || arrival->beside;
     arrivals += entries_of(*arrival);
     if (!arrival->streamed) {
       ++messages;
       owners += entries_of(*arrival);
     }
   }
-  const bool overlap = messages > 0 && messages <= overlap_messages && owners <= overlap_owners;
+  // What a message is accepted in place of cannot be put back: its octets are synced before the commit.
+  const bool overlap = messages > 0 && messages <= overlap_messages && owners <= overlap_owners && !successors;
   std::vector<Unproven> unproven;
   bool written = messages > 0;
   Error error{};
@@ -212,6 +218,7 @@ void Committer::process(std::vector<Job>& batch) {
   }
 
   bool committed = false;
+  std::vector<QueueName> queued;
   const auto commit_batch = [&] {
     // Work alone that turns out to change nothing still commits: it is rare, and the rule stays simple.
     std::optional<Turnstile::Pass> pass(std::in_place, core_.turnstile);
@@ -231,9 +238,14 @@ void Committer::process(std::vector<Job>& batch) {
     for (std::size_t i = 0; i < batch.size(); ++i) {
       auto* arrival = std::get_if<Arrival>(&batch[i]);
       if (arrival == nullptr || failures[i]) continue;
-      apply_arrival(change, *arrival, rows[i], syncing && !arrival->streamed ? &unproven : nullptr);
+      if (arrival->beside) {
+        const auto result = apply_successor(change, *arrival, rows[i]);
+        if (!result) failures[i] = result.error();
+      } else {
+        apply_arrival(change, *arrival, rows[i], syncing && !arrival->streamed ? &unproven : nullptr);
+      }
     }
-    change.settle_segments();
+    change.settle();
     if (written) {
       auto row = core_.index.segment(txn.get(), writer_->number());
       row->durable = durable_;
@@ -245,6 +257,7 @@ void Committer::process(std::vector<Job>& batch) {
     commit_number_ = core_.index.take_number(txn.get(), meta::commits);
     commit(txn);
     committed = true;
+    queued = change.queued();
     after_commit(change);
   };
   for (bool again = true; again;) {
@@ -293,6 +306,8 @@ void Committer::process(std::vector<Job>& batch) {
       last_batch_ = batch_;
       if (syncing) core_.counters.overlapped.fetch_add(1, std::memory_order_relaxed);
     }
+    core_.counters.queued.fetch_add(queued.size(), std::memory_order_relaxed);
+    wake_scheduler(std::move(queued));
   }
   if (recorded) disown_refused(batch, failures);
   for (std::size_t i = 0; i < batch.size(); ++i) {
@@ -302,7 +317,7 @@ void Committer::process(std::vector<Job>& batch) {
       if (result) {
         if (arrival->streamed) arrival->streamed->keep();
         core_.counters.accepted.fetch_add(1, std::memory_order_relaxed);
-        core_.counters.entries.fetch_add(entries_of(*arrival), std::memory_order_relaxed);
+        core_.counters.entries.fetch_add(arrival->envelope.owners.size(), std::memory_order_relaxed);
       }
       arrival->streamed.reset();  // before anybody is told: its file goes unless it is kept
       if (arrival->done) arrival->done(std::move(result));
@@ -320,6 +335,8 @@ void Committer::disown_refused(const std::vector<Job>& batch, const std::vector<
     const auto* arrival = std::get_if<Arrival>(&batch[i]);
     if (arrival == nullptr || arrival->streamed || !failures[i]) continue;
     for (const auto& owner : arrival->envelope.owners) lines.message(JournalKind::refused, owner.mailbox, arrival->id);
+    for (std::size_t ordinal = 0; ordinal < arrival->envelope.remotes.size(); ++ordinal)
+      lines.left(arrival->id, static_cast<std::uint16_t>(ordinal));
   }
   write_journal(lines);
 }
@@ -409,7 +426,7 @@ void Committer::roll_segment(std::uint64_t octets) {
     pass.reset();
     Change change(core_.index, txn.get());
     seal_segment(change);
-    change.settle_segments();
+    change.settle();
     std::uint64_t first = 0;
     if (!number) first = core_.index.take_number(txn.get(), meta::next_segment, SegmentNumbers::block);
     commit(txn);
@@ -477,6 +494,20 @@ void Committer::apply_arrival(Change& change, Arrival& arrival, const MessageRow
     ++row.owners;
     mark.owners.push_back(owner.mailbox);
   }
+  ordinal = 0;
+  for (const auto& remote : arrival.envelope.remotes) {
+    const auto place = ordinal++;
+    QueuedRecipient queued{.name = {queue_domain_of(remote.address), arrival.id, place},
+                           .address = remote.address,
+                           .reverse_path = arrival.envelope.reverse_path,
+                           .server = arrival.envelope.server,
+                           .octets = arrival.facts.octets,
+                           .notify = remote.notify};
+    if (!change.add_queued(queued)) continue;
+    ++row.owners;
+    // The scheduler of this process is told of it behind the commit; another's has to look.
+    if (!core_.schedules.load()) change.mark_changed(queued.name.domain);
+  }
   if (row.owners == 0) {
     // Nobody is left to have it: its segment goes with the commit.
     if (arrival.streamed && !index.segment(change.txn(), row.segment)) change.drop_segment(row.segment);
@@ -499,6 +530,25 @@ void Committer::apply_arrival(Change& change, Arrival& arrival, const MessageRow
   if (unproven != nullptr) unproven->push_back(std::move(mark));
 }
 
+Result<void> Committer::apply_successor(Change& change, Arrival& arrival, const MessageRow& row) {
+  return guarded([&]() -> Result<void> {
+    lmdb::Txn nested(core_.index.env(), 0, change.txn());
+    Change inner(core_.index, nested.get());
+    if (!arrival.beside(inner)) return fail(Errc::not_found, "nobody it speaks of is in the queue any more");
+    apply_arrival(inner, arrival, row, nullptr);
+    inner.settle();
+    nested.commit();
+    change.adopt(std::move(inner));
+    return {};
+  });
+}
+
+void Committer::wake_scheduler(std::vector<QueueName> queued) {
+  if (queued.empty()) return;
+  const std::lock_guard hold(core_.scheduler.mutex);
+  if (core_.scheduler.wake) core_.scheduler.wake(std::move(queued));
+}
+
 Result<void> Committer::apply_work(Change& change, Work& work) {
   if (!work.nested) return work.apply(change);
   return guarded([&]() -> Result<void> {
@@ -506,7 +556,7 @@ Result<void> Committer::apply_work(Change& change, Work& work) {
     Change inner(core_.index, nested.get());
     auto result = work.apply(inner);
     if (!result) return result;
-    inner.settle_segments();
+    inner.settle();
     nested.commit();
     change.adopt(std::move(inner));
     return {};
@@ -540,8 +590,9 @@ void Committer::undo(const std::vector<Unproven>& unproven) {
     Change change(core_.index, txn.get());
     for (const auto& one : unproven) {
       for (const auto owner : one.owners) change.remove_entry(owner, one.id);
+      change.drop_queued(one.id);
     }
-    change.settle_segments();
+    change.settle();
     commit_number_ = core_.index.take_number(txn.get(), meta::commits);
     commit(txn);
     after_commit(change);

@@ -56,6 +56,10 @@ struct Arrival {
   std::string body;  ///< stored octets; empty when `streamed`
   std::uint64_t checksum = 0;
   std::unique_ptr<StreamSegment> streamed;
+  /// Of a message that is accepted together with a change of the queue: makes the change in a transaction of its own,
+  /// nested in the batch's; false: there was nothing to change, so the message is not wanted.
+  std::move_only_function<bool(Change&)> beside;
+  std::size_t beside_rows = 0;
   std::move_only_function<void(Result<void>)> done;  ///< called on the commit thread
 };
 
@@ -97,6 +101,9 @@ class Committer {
   void roll_segment(std::uint64_t octets);
   void seal_segment(Change& change);
   void apply_arrival(Change& change, Arrival& arrival, const MessageRow& row, std::vector<Unproven>* unproven);
+  /// The same for one with `beside`: both, or nothing of either.
+  Result<void> apply_successor(Change& change, Arrival& arrival, const MessageRow& row);
+  void wake_scheduler(std::vector<QueueName> queued);
   Result<void> apply_work(Change& change, Work& work);
   /// Commits or throws; a commit whose outcome is unknown ends the process.
   void commit(lmdb::Txn& txn);

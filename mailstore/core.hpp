@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -11,6 +12,7 @@
 #include "mailstore/locks.hpp"
 #include "mailstore/logins.hpp"
 #include "mailstore/message_id.hpp"
+#include "mailstore/queue.hpp"
 #include "mailstore/segment.hpp"
 #include "mailstore/store.hpp"
 
@@ -79,7 +81,15 @@ struct Core {
 
   struct {
     std::atomic<std::uint64_t> commits{0}, accepted{0}, entries{0}, removed{0}, overlapped{0}, failed{0};
+    std::atomic<std::uint64_t> queued{0}, settled{0};
   } counters;
+
+  /// Where this process schedules: who is told of what it queues.
+  struct {
+    std::mutex mutex;
+    std::function<void(std::vector<QueueName>)> wake;
+  } scheduler;
+  std::atomic<bool> schedules{false};
 };
 
 /// True while the disk has more than the reserve free; asks the file system at most once a second.

@@ -19,13 +19,30 @@ void Index::open(const std::string& folder, std::uint64_t map_size, bool create)
   env_.open(folder, map_size, 16, readers, MDB_NOTLS);
   int dead = 0;
   lmdb::expect(mdb_reader_check(env_.get(), &dead), "mdb_reader_check");
-  lmdb::Txn txn(env_.get(), create ? 0 : MDB_RDONLY);
-  const auto table = [&](const char* name) {
+  if (open_tables(create, create)) return;
+  // Made before there was a queue.
+  open_tables(false, true);
+}
+
+bool Index::open_tables(bool create, bool create_queue) {
+  lmdb::Txn txn(env_.get(), create || create_queue ? 0 : MDB_RDONLY);
+  bool complete = true;
+  const auto open = [&](const char* name, bool make) {
     MDB_dbi dbi = 0;
-    const int code = mdb_dbi_open(txn.get(), name, create ? MDB_CREATE : 0, &dbi);
-    if (code == MDB_NOTFOUND) throw Failure(Errc::corrupt, std::string("the index has no table ") + name);
+    const int code = mdb_dbi_open(txn.get(), name, make ? MDB_CREATE : 0, &dbi);
+    if (code == MDB_NOTFOUND) return std::optional<MDB_dbi>();
     lmdb::expect(code, "mdb_dbi_open");
-    return dbi;
+    return std::optional(dbi);
+  };
+  const auto table = [&](const char* name) {
+    const auto dbi = open(name, create);
+    if (!dbi) throw Failure(Errc::corrupt, std::string("the index has no table ") + name);
+    return *dbi;
+  };
+  const auto queue_table = [&](const char* name) {
+    const auto dbi = open(name, create_queue);
+    complete = complete && dbi;
+    return dbi.value_or(0);
   };
   tables_ = Tables{.meta = table("meta"),
                    .domains = table("domains"),
@@ -34,8 +51,14 @@ void Index::open(const std::string& folder, std::uint64_t map_size, bool create)
                    .aliases = table("aliases"),
                    .messages = table("messages"),
                    .maildrop = table("maildrop"),
-                   .segments = table("segments")};
-  txn.commit();  // a read transaction too: its table handles stay open
+                   .segments = table("segments"),
+                   .queue = queue_table("queue"),
+                   .queue_ids = queue_table("queue_ids"),
+                   .queue_due = queue_table("queue_due"),
+                   .queue_domains = queue_table("queue_domains"),
+                   .done = queue_table("done")};
+  if (complete) txn.commit();  // a read transaction too: its table handles stay open
+  return complete;
 }
 
 std::int64_t Index::pages() const {
@@ -183,6 +206,33 @@ std::optional<Alias> Index::alias(MDB_txn* txn, std::string_view address) const 
   const auto value = lmdb::get(txn, tables_.aliases, key);
   if (!value) return std::nullopt;
   return decode_alias(key, *value);
+}
+
+std::optional<QueuedRecipient> Index::queued(MDB_txn* txn, const QueueName& name) const {
+  if (name.domain.size() > queue_domain_limit) return std::nullopt;
+  const auto value = lmdb::get(txn, tables_.queue, queue_key(name));
+  if (!value) return std::nullopt;
+  return decode_queued(name, *value);
+}
+
+std::optional<QueueDomain> Index::queue_domain(MDB_txn* txn, std::string_view name) const {
+  if (name.empty() || name.size() > queue_domain_limit) return std::nullopt;
+  const auto value = lmdb::get(txn, tables_.queue_domains, name);
+  if (!value) return std::nullopt;
+  return decode_queue_domain(name, *value);
+}
+
+QueueStatus Index::queue_status(MDB_txn* txn) const {
+  const auto value = lmdb::get(txn, tables_.meta, meta::queue_status);
+  auto status = value ? decode_queue_status(*value) : QueueStatus{};
+  status.changes = number(txn, meta::queue_changes);
+  return status;
+}
+
+void Index::put_queue_status(MDB_txn* txn, const QueueStatus& status) const {
+  std::string value;
+  encode(status, value);
+  lmdb::put(txn, tables_.meta, meta::queue_status, value);
 }
 
 ReadTxn::ReadTxn(const Index& index) : index_(index) {

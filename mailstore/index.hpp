@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "mailstore/lmdb.hpp"
+#include "mailstore/queue_rows.hpp"
 #include "mailstore/rows.hpp"
 
 /// The index: one LMDB environment and its tables.
@@ -15,20 +16,23 @@ namespace mailstore {
 
 struct Tables {
   MDB_dbi meta, domains, mailboxes, mailbox_numbers, aliases, messages, maildrop, segments;
+  MDB_dbi queue, queue_ids, queue_due, queue_domains, done;
 };
 
 /// The numbers that the store itself keeps, by name in the table `meta`.
 namespace meta {
 inline constexpr std::string_view format = "format", generation = "generation", id_limit = "id_limit",
                                   next_segment = "next_segment", next_mailbox = "next_mailbox", commits = "commits",
-                                  credential = "credential";
+                                  credential = "credential", queue_changes = "queue_changes",
+                                  queue_status = "queue_status";
 }
 
 inline constexpr std::uint64_t format_version = 1;
 
 class Index {
  public:
-  /// `create`: makes the tables. Else a missing table is `corrupt`.
+  /// `create`: makes the tables. Else a missing table is `corrupt`, but for those of the queue: a store from before it
+  /// gets them.
   void open(const std::string& folder, std::uint64_t map_size, bool create);
   MDB_env* env() const { return env_.get(); }
   /// How many pages can still be had, free ones included; counts only up to `enough`.
@@ -60,9 +64,16 @@ class Index {
   std::optional<MailboxRow> mailbox(MDB_txn* txn, std::string_view address) const;
   std::optional<MailboxRow> mailbox(MDB_txn* txn, MailboxNumber number) const;
   std::optional<Alias> alias(MDB_txn* txn, std::string_view address) const;
+  std::optional<QueuedRecipient> queued(MDB_txn* txn, const QueueName& name) const;
+  /// Without `next_due`.
+  std::optional<QueueDomain> queue_domain(MDB_txn* txn, std::string_view name) const;
+  QueueStatus queue_status(MDB_txn* txn) const;
+  void put_queue_status(MDB_txn* txn, const QueueStatus& status) const;
 
  private:
   friend class ReadTxn;
+  /// False, and nothing is open: a table of the queue is missing.
+  bool open_tables(bool create, bool create_queue);
   lmdb::Env env_;
   Tables tables_{};
   mutable std::atomic<std::uint64_t> walked_{0};

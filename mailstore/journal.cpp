@@ -34,6 +34,14 @@ void JournalLines::message(JournalKind kind, MailboxNumber mailbox, MessageId id
       .number(id.value);
 }
 
+void JournalLines::left(MessageId id, std::uint16_t ordinal) {
+  Encoder(entries_)
+      .number(std::to_underlying(JournalKind::left))
+      .number(std::uint32_t{10})
+      .number(id.value)
+      .number(ordinal);
+}
+
 void JournalLines::row(JournalKind kind, std::string_view key, std::string_view value) {
   Encoder(entries_)
       .number(std::to_underlying(kind))

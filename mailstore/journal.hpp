@@ -14,18 +14,22 @@
 namespace mailstore {
 
 enum class JournalKind : std::uint32_t {
-  removed = 1,  ///< mailbox, id: an owner is gone
-  refused = 2,  ///< mailbox, id: the mailbox was purged before the commit, or the commit failed
-  domain = 3,   ///< name, row; empty row: gone
-  mailbox = 4,  ///< key, row; empty row: gone
-  alias = 5,    ///< key, row; empty row: gone
-  number = 6,   ///< name of a counter, value
+  removed = 1,       ///< mailbox, id: an owner is gone
+  refused = 2,       ///< mailbox, id: the mailbox was purged before the commit, or the commit failed
+  domain = 3,        ///< name, row; empty row: gone
+  mailbox = 4,       ///< key, row; empty row: gone
+  alias = 5,         ///< key, row; empty row: gone
+  number = 6,        ///< name of a counter, value
+  left = 7,          ///< id, ordinal: a recipient is not in the queue any more
+  queued = 8,        ///< key, row: what people said of a recipient in the queue, and that its delay notice was sent
+  queue_domain = 9,  ///< name, row; empty row: not suspended
 };
 
 /// Entries of one transaction, gathered while it runs.
 class JournalLines {
  public:
   void message(JournalKind kind, MailboxNumber mailbox, MessageId id);
+  void left(MessageId id, std::uint16_t ordinal);
   void row(JournalKind kind, std::string_view key, std::string_view value);
   bool empty() const { return entries_.empty(); }
   void append(const JournalLines& other) { entries_ += other.entries_; }

@@ -101,6 +101,12 @@ CareLock::CareLock(const std::string& folder) : file_(open_lock_file(folder + "/
   if (!try_lock(file_.get(), 0, 1)) throw Failure(Errc::conflict, "another compaction of this store is at work");
 }
 
+std::optional<Descriptor> take_scheduler_lock(const std::string& folder) {
+  auto file = open_lock_file(folder + "/scheduler");
+  if (!try_lock(file.get(), 0, 1)) return std::nullopt;
+  return file;
+}
+
 unsigned WriterSlot::take() {
   if (slot_) return *slot_;
   if (!file_) file_ = open_lock_file(folder_ + "/writers");

@@ -79,6 +79,9 @@ class CareLock {
   Descriptor file_;
 };
 
+/// One scheduler of the queue over all processes; held for as long as the descriptor is. nullopt: another has it.
+std::optional<Descriptor> take_scheduler_lock(const std::string& folder);
+
 /// A number from 0 to 15 that no other process has; kept until the process ends.
 class WriterSlot {
  public:

@@ -81,50 +81,61 @@ Result<OpenMessage> Store::open_message(MailboxNumber mailbox, const Entry& entr
                                         std::size_t want) {
   return guarded([&]() -> Result<OpenMessage> {
     auto& core = impl_->core;
-    // Twice: between the look-up and the open the record may have moved to another segment.
-    for (int attempt = 0; attempt < 2; ++attempt) {
-      std::optional<MessageRow> row;
-      {
-        const ReadTxn txn(core.index);
-        if (!core.index.entry(txn, mailbox, entry.id)) return fail(Errc::not_found, "the message is gone");
-        row = core.index.message(txn, entry.id);
-      }
+    const auto find = [&]() -> Result<MessageRow> {
+      const ReadTxn txn(core.index);
+      if (!core.index.entry(txn, mailbox, entry.id)) return fail(Errc::not_found, "the message is gone");
+      const auto row = core.index.message(txn, entry.id);
       if (!row) return fail(Errc::corrupt, "an entry of a maildrop leads to no message");
-      OpenMessage message;
-      message.source = core.segments.get(row->segment);
-      if (!message.source) continue;
-      if (row->head_octets < record_header_octets || row->head_octets > record_header_octets + envelope_limit) break;
-      auto space = scratch;
-      if (row->head_octets > scratch.size()) {
-        message.long_head.resize(row->head_octets);
-        space = message.long_head;
-      }
-      message.stored_octets = row->stored_octets;
-      message.body_at = row->body_offset;
-      message.stuffed = row->stuffed;
-      // Head and body lie together (but for a streamed message): one read brings both.
-      const bool together = row->body_offset == row->head_offset + row->head_octets;
-      const auto room = space.size() - row->head_octets;
-      const auto body = static_cast<std::size_t>(std::min<std::uint64_t>({row->stored_octets, want, room}));
-      const auto first = row->head_octets + (together ? body : 0);
-      if (message.source->read(row->head_offset, space.first(first)) != first) continue;
-      const std::string_view octets(space.data(), first);
-      const auto header = decode_head(octets.substr(0, row->head_octets), core.identity.key);
-      if (!header || header->id != entry.id || header->stored_octets != row->stored_octets) {
-        core.segments.forget(row->segment);
-        continue;
-      }
-      message.head = octets.substr(record_header_octets, header->envelope_octets);
-      if (!together && message.source->read(row->body_offset, space.subspan(first, body)) != body) continue;
-      message.prefix = {space.data() + row->head_octets, body};
-      const auto lines = owner_lines(message.head, entry.ordinal);
-      message.front = front_lines(lines.reverse_path, lines.delivered_to);
-      return message;
-    }
-    core.warn("message " + format_id(entry.id) +
-              " cannot be read: its record is not where the index says; run 'pennypost store check'");
-    return fail(Errc::corrupt, "the record is not where the index says");
+      return *row;
+    };
+    auto message = open_record(core, entry.id, find, scratch, want);
+    if (!message) return message;
+    const auto lines = owner_lines(message->head, entry.ordinal);
+    message->front = front_lines(lines.reverse_path, lines.delivered_to);
+    return message;
   });
+}
+
+Result<OpenMessage> open_record(Core& core, MessageId id, const FindRecord& find, std::span<char> scratch,
+                                std::size_t want) {
+  // Twice: between the look-up and the open the record may have moved to another segment.
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    const auto row = find();
+    if (!row) return std::unexpected(row.error());
+    OpenMessage message;
+    message.source = core.segments.get(row->segment);
+    if (!message.source) continue;
+    if (row->head_octets < record_header_octets || row->head_octets > record_header_octets + envelope_limit) break;
+    auto space = scratch;
+    if (row->head_octets > scratch.size()) {
+      message.long_head.resize(row->head_octets);
+      space = message.long_head;
+    }
+    message.stored_octets = row->stored_octets;
+    message.body_at = row->body_offset;
+    message.stuffed = row->stuffed;
+    // Head and body lie together (but for a streamed message): one read brings both.
+    const bool together = row->body_offset == row->head_offset + row->head_octets;
+    const auto room = space.size() - row->head_octets;
+    const auto body = static_cast<std::size_t>(std::min<std::uint64_t>({row->stored_octets, want, room}));
+    const auto first = row->head_octets + (together ? body : 0);
+    if (message.source->read(row->head_offset, space.first(first)) != first) continue;
+    const std::string_view octets(space.data(), first);
+    const auto header = decode_head(octets.substr(0, row->head_octets), core.identity.key);
+    if (!header || header->id != id || header->stored_octets != row->stored_octets) {
+      core.segments.forget(row->segment);
+      continue;
+    }
+    message.octets = header->octets;
+    message.header_octets = header->header_octets;
+    message.head = octets.substr(record_header_octets, header->envelope_octets);
+    if (!together && message.source->read(row->body_offset, space.subspan(first, body)) != body) continue;
+    message.prefix = {space.data() + row->head_octets, body};
+    return message;
+  }
+  core.warn("message " + format_id(id) +
+            " cannot be read: its record is not where the index says; run 'pennypost store check'");
+  return fail(Errc::corrupt, "the record is not where the index says");
 }
 
 Envelope OpenMessage::envelope() const {

@@ -13,6 +13,8 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "mailstore/change.hpp"
+#include "mailstore/queue_rows.hpp"
 #include "mailstore/segment_scan.hpp"
 #include "mailstore/store_impl.hpp"
 
@@ -28,6 +30,11 @@ class NewestRows {
   void take(std::uint64_t commit, std::string_view key, std::string_view value) {
     auto& row = rows_[std::string(key)];
     if (commit >= row.commit) row = {.commit = commit, .value = std::string(value)};
+  }
+  /// Null: there is none, or it is gone.
+  const std::string* find(const std::string& key) const {
+    const auto at = rows_.find(key);
+    return at == rows_.end() || at->second.value.empty() ? nullptr : &at->second.value;
   }
   template <class Each>
   void each_living(Each each) const {
@@ -52,6 +59,12 @@ struct OwnerOf {
 struct OwnerHash {
   std::size_t operator()(const OwnerOf& of) const {
     return std::hash<std::uint64_t>()(of.id * 0x9E3779B97F4A7C15U + of.mailbox);
+  }
+};
+
+struct QueueIdHash {
+  std::size_t operator()(const QueueId& of) const {
+    return std::hash<std::uint64_t>()(of.id.value * 0x9E3779B97F4A7C15U + of.ordinal);
   }
 };
 
@@ -90,6 +103,7 @@ class Rebuilder {
       index.open(made, options_.map_size, true);
       write_directory(index);
       write_messages(index);
+      write_queue(index);
       write_numbers(index);  // last: without them nobody opens it
     }
     if (files_.sync_folder(made) != 0) throw Failure(from_errno(made));
@@ -136,16 +150,25 @@ class Rebuilder {
         next_mailbox_ = std::max<std::uint64_t>(next_mailbox_, mailbox);
         return;
       }
+      case JournalKind::left: {
+        const MessageId id{from.number<std::uint64_t>()};
+        left_.insert({.id = id, .ordinal = from.number<std::uint16_t>()});
+        return;
+      }
       case JournalKind::domain:
       case JournalKind::mailbox:
       case JournalKind::alias:
       case JournalKind::number:
+      case JournalKind::queued:
+      case JournalKind::queue_domain:
         break;
     }
     const auto key = from.text();
     const auto value = from.text();
     if (entry.kind == JournalKind::domain) domains_.take(entry.commit, key, value);
     if (entry.kind == JournalKind::alias) aliases_.take(entry.commit, key, value);
+    if (entry.kind == JournalKind::queued) queued_.take(entry.commit, key, value);
+    if (entry.kind == JournalKind::queue_domain) queue_domains_.take(entry.commit, key, value);
     if (entry.kind == JournalKind::mailbox) {
       mailboxes_.take(entry.commit, key, value);
       if (value.empty()) return;
@@ -250,11 +273,32 @@ class Rebuilder {
                      .ordinal = place});
       ++row.owners;
     }
+    row.owners += queue_remotes(header, *envelope);
     if (row.owners == 0) return;
     auto& segment = found_[number];
     segment.live_records += 1;
     segment.live_octets += record_octets(row);
     messages_.emplace(header.id.value, row);
+  }
+
+  /// Who of the remotes is still to be served; what people said of them holds on.
+  std::uint32_t queue_remotes(const RecordHeader& header, const Envelope& envelope) {
+    std::uint32_t queued = 0;
+    std::uint16_t ordinal = 0;
+    for (const auto& remote : envelope.remotes) {
+      const auto place = ordinal++;
+      if (left_.contains({.id = header.id, .ordinal = place}) || !can_be_queued(remote.address)) continue;
+      QueuedRecipient row{.name = {queue_domain_of(remote.address), header.id, place},
+                          .address = remote.address,
+                          .reverse_path = envelope.reverse_path,
+                          .server = envelope.server,
+                          .octets = header.octets,
+                          .notify = remote.notify};
+      if (const auto* told = queued_.find(queue_key(row.name))) row = decode_queued(row.name, *told);
+      queue_.push_back(std::move(row));
+      ++queued;
+    }
+    return queued;
   }
 
   void adopt(std::uint32_t number, const std::string& address) {
@@ -347,6 +391,33 @@ class Rebuilder {
     }
   }
 
+  void write_queue(Index& index) {
+    report_.queued = queue_.size();
+    in_pieces(index, queue_, [&](MDB_txn* to, const QueuedRecipient& row) {
+      Change change(index, to);
+      change.add_queued(row);
+      change.settle();
+    });
+    lmdb::Txn txn(index.env(), 0);
+    queue_domains_.each_living([&](const std::string& name, const std::string& value) {
+      const auto told = decode_queue_domain(name, value);
+      auto row = index.queue_domain(txn.get(), name).value_or(QueueDomain{.name = name});
+      row.suspended = true;
+      row.reason = told.reason;
+      row.since = told.since;
+      Change(index, txn.get()).put_queue_domain(row);
+    });
+    // Outcomes of the last second before a crash may be missing: a person says when it goes on.
+    if (!queue_.empty()) {
+      index.put_queue_status(
+          txn.get(),
+          {.held = true,
+           .reason = "the index was rebuilt: look through 'pennypost queue list' for what has left already",
+           .since = std::chrono::time_point_cast<std::chrono::microseconds>(std::chrono::system_clock::now())});
+    }
+    txn.commit();
+  }
+
   void write_numbers(Index& index) {
     lmdb::Txn txn(index.env(), 0);
     for (const auto& [number, segment] : found_) {
@@ -393,7 +464,9 @@ class Rebuilder {
   const std::function<void(std::uint64_t)>& progress_;
   SegmentCache segments_;
 
-  NewestRows domains_, mailboxes_, aliases_;
+  NewestRows domains_, mailboxes_, aliases_, queued_, queue_domains_;
+  std::unordered_set<QueueId, QueueIdHash> left_;
+  std::vector<QueuedRecipient> queue_;
   std::unordered_set<OwnerOf, OwnerHash> gone_;
   std::unordered_set<std::uint32_t> ever_;  // numbers of all mailboxes that the journal knows, purged ones too
   std::unordered_map<std::uint32_t, std::string> numbers_;  // of the mailboxes there are: their keys

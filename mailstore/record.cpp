@@ -45,7 +45,9 @@ void encode_envelope(const Envelope& envelope, std::string& out) {
     to.number(std::to_underlying(owner.mailbox)).number(owner.notify);
     to.text(owner.delivered_to).text(owner.original_recipient).text(owner.unique_id);
   }
-  to.number(std::uint32_t{0});  // remote recipients: the queue will count them here
+  to.number(static_cast<std::uint32_t>(envelope.remotes.size()));
+  for (const auto& remote : envelope.remotes)
+    to.number(remote.notify).text(remote.address).text(remote.original_recipient);
 }
 
 Envelope decode_envelope(std::string_view octets) {
@@ -70,7 +72,14 @@ Envelope decode_envelope(std::string_view octets) {
     owner.unique_id = from.text();
     envelope.owners.push_back(std::move(owner));
   }
-  if (from.number<std::uint32_t>() != 0) from.broken("has remote recipients, which this program does not know");
+  const auto remotes = from.number<std::uint32_t>();
+  for (std::uint32_t i = 0; i < remotes; ++i) {
+    Remote remote;
+    remote.notify = from.number<std::uint8_t>();
+    remote.address = from.text();
+    remote.original_recipient = from.text();
+    envelope.remotes.push_back(std::move(remote));
+  }
   from.end();
   return envelope;
 }

@@ -93,13 +93,14 @@ void seal_orphan(Core& core, std::uint64_t number) {
       core.warn(fmt::format("message {} was not complete when the machine stopped; its sender was never told 250",
                             format_id(one.id)));
       for (const auto owner : one.owners) change.remove_entry(owner, one.id);
+      change.drop_queued(one.id);
     }
     row->state = SegmentState::sealed;
     row->durable = std::max(row->durable, size);
     row->unproven.clear();
     core.index.put_segment(txn.get(), number, *row);
     change.look_at_segment(number);
-    change.settle_segments();
+    change.settle();
     txn.commit();
     emptied = change.emptied();
   }

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <tuple>
 #include <unordered_map>
 
 #include "mailstore/recovery.hpp"
@@ -23,6 +24,7 @@ class Repairer {
     mend_mailboxes();
     judge_messages();
     mend_maildrops();
+    mend_queue();
     mend_messages();
     mend_segments();
   }
@@ -159,6 +161,98 @@ class Repairer {
         lmdb::put(to.txn(), to.index().tables().maildrop, MaildropKey(number, totals_id), value);
       });
       did(fmt::format("mailbox {}: its totals are counted anew", mailbox));
+    }
+  }
+
+  void mend_queue() {
+    const auto& tables = core_.index.tables();
+    std::map<std::string, QueueDomain> counted;
+    std::uint64_t wrong = 0;
+    each(tables.queue, [&](std::string_view key, std::string_view value) {
+      const auto row = decode_queued(parse_queue_key(key), value);
+      const auto& name = row.name;
+      const auto due = due_alone(row);
+      const DuePlace place{.due = due, .id = name.id, .ordinal = name.ordinal};
+      const auto owners = owners_.find(name.id.value);
+      if (owners == owners_.end()) {
+        change([row, place](Change& to) {
+          const auto& at = to.index().tables();
+          lmdb::erase(to.txn(), at.queue, queue_key(row.name));
+          lmdb::erase(to.txn(), at.queue_ids, QueueIdKey(row.name.id, row.name.ordinal));
+          if (place.due != no_time) lmdb::erase(to.txn(), at.queue_due, queue_due_key(row.name.domain, place));
+          to.journal().left(row.name.id, row.name.ordinal);
+        });
+        did(fmt::format("queue: message {} to {} is gone, its record is damaged or missing", format_id(name.id),
+                        row.address));
+        return;
+      }
+      ++report_.queued;
+      ++owners->second;
+      auto& domain = counted[name.domain];
+      (row.state == QueueState::held ? domain.held : domain.waiting) += 1;
+      domain.bounces += row.state == QueueState::bounce ? 1 : 0;
+      domain.due_alone += due == no_time ? 0 : 1;
+      {
+        const ReadTxn txn(core_.index);
+        const auto back = lmdb::get(txn, tables.queue_ids, QueueIdKey(name.id, name.ordinal));
+        const bool timed = due == no_time || lmdb::get(txn, tables.queue_due, queue_due_key(name.domain, place));
+        if (back && *back == name.domain && timed) return;
+      }
+      change([row, place](Change& to) {
+        const auto& at = to.index().tables();
+        lmdb::put(to.txn(), at.queue_ids, QueueIdKey(row.name.id, row.name.ordinal), row.name.domain);
+        if (place.due != no_time) lmdb::put(to.txn(), at.queue_due, queue_due_key(row.name.domain, place), {});
+      });
+      did(fmt::format("queue: recipient {} of message {} is found again", name.ordinal, format_id(name.id)));
+    });
+    // Ways that lead nowhere.
+    std::vector<std::pair<MDB_dbi, std::string>> loose;
+    each(tables.queue_ids, [&](std::string_view key, std::string_view value) {
+      const auto id = parse_queue_id_key(key);
+      const ReadTxn txn(core_.index);
+      if (!core_.index.queued(txn, {.domain = std::string(value), .id = id.id, .ordinal = id.ordinal}))
+        loose.emplace_back(tables.queue_ids, key);
+    });
+    each(tables.queue_due, [&](std::string_view key, std::string_view) {
+      const auto domain = key.substr(0, key.find('\0'));
+      const auto place = parse_queue_due_key(domain, key);
+      const ReadTxn txn(core_.index);
+      const auto row =
+          core_.index.queued(txn, {.domain = std::string(domain), .id = place.id, .ordinal = place.ordinal});
+      if (!row || due_alone(*row) != place.due) loose.emplace_back(tables.queue_due, key);
+    });
+    for (const auto& [table, key] : loose) {
+      change([table, key](Change& to) { lmdb::erase(to.txn(), table, key); });
+      ++wrong;
+    }
+    if (wrong > 0) did(fmt::format("queue: {} ids and due times led to no recipient and are gone", wrong));
+    mend_queue_domains(counted);
+  }
+
+  void mend_queue_domains(std::map<std::string, QueueDomain>& counted) {
+    each(core_.index.tables().queue_domains, [&](std::string_view key, std::string_view value) {
+      counted.try_emplace(std::string(key));
+      // One that cannot be read is made anew from what waits on it.
+      (void)guarded([&]() -> Result<void> {
+        auto row = decode_queue_domain(key, value);
+        auto& now = counted.at(std::string(key));
+        if (std::tie(row.waiting, row.held, row.bounces, row.due_alone) ==
+            std::tie(now.waiting, now.held, now.bounces, now.due_alone)) {
+          counted.erase(std::string(key));
+          return {};
+        }
+        row.waiting = now.waiting;
+        row.held = now.held;
+        row.bounces = now.bounces;
+        row.due_alone = now.due_alone;
+        now = std::move(row);
+        return {};
+      });
+    });
+    for (auto& [name, row] : counted) {
+      row.name = name;
+      change([row](Change& to) { to.put_queue_domain(row); });
+      did(fmt::format("queue: what waits on {} is counted anew", name));
     }
   }
 

@@ -6,10 +6,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <asio/steady_timer.hpp>
+#include <asio/this_coro.hpp>
+#include <asio/use_awaitable.hpp>
 #include <filesystem>
 
 #include "mailstore/awaitable.hpp"
 #include "mailstore/index_file.hpp"
+#include "mailstore/queue_rows.hpp"
 #include "mailstore/recovery.hpp"
 #include "mailstore/store_impl.hpp"
 
@@ -130,6 +134,12 @@ Store::~Store() {
   impl_->committer.reset();
 }
 
+asio::awaitable<void> rest(std::chrono::steady_clock::duration time) {
+  const auto executor = co_await asio::this_coro::executor;
+  asio::steady_timer timer(executor, time);
+  co_await timer.async_wait(asio::use_awaitable);
+}
+
 asio::awaitable<Result<void>> Store::Impl::commit(std::size_t rows,
                                                   std::move_only_function<Result<void>(Change&)> apply) {
   auto start = [self = shared_from_this(), rows, apply = std::move(apply)](auto done) mutable {
@@ -139,11 +149,23 @@ asio::awaitable<Result<void>> Store::Impl::commit(std::size_t rows,
 }
 
 asio::awaitable<Result<Draft>> Store::begin() {
-  auto& core = impl_->core;
+  return impl_->begin();
+}
+
+asio::awaitable<Result<void>> Store::accept(Draft draft, Envelope envelope, BodyFacts facts) {
+  return impl_->accept(std::move(draft), std::move(envelope), facts);
+}
+
+Queue Store::queue() {
+  return Queue(impl_);
+}
+
+asio::awaitable<Result<Draft>> Store::Impl::begin() {
+  const auto self = shared_from_this();
   if (!has_room(core)) co_return fail(Errc::full, "the disk is down to [store] reserve");
   for (int attempt = 0; attempt < 3; ++attempt) {
     if (const auto id = core.ids.next(core.now())) {
-      co_return Draft(std::make_unique<Draft::Impl>(impl_, *id));
+      co_return Draft(std::make_unique<Draft::Impl>(self, *id));
     }
     if (!core.ids.started()) {
       auto started = guarded([&]() -> Result<void> {
@@ -157,14 +179,17 @@ asio::awaitable<Result<Draft>> Store::begin() {
     }
     // After a quiet minute: the durable limit of ids is raised first, as every commit does when it is low.
     auto nothing = [](Change&) -> Result<void> { return {}; };
-    auto raising = impl_->commit(1, std::move(nothing));
+    auto raising = commit(1, std::move(nothing));
     auto raised = co_await std::move(raising);
     if (!raised) co_return std::unexpected(raised.error());
   }
   co_return fail(Errc::unavailable, "no message id could be reserved: is the clock far in the future?");
 }
 
-asio::awaitable<Result<void>> Store::accept(Draft draft, Envelope envelope, BodyFacts facts) {
+asio::awaitable<Result<void>> Store::Impl::accept(Draft draft, Envelope envelope, BodyFacts facts,
+                                                  std::move_only_function<bool(Change&)> beside,
+                                                  std::size_t beside_rows) {
+  const auto self = shared_from_this();
   auto& from = *draft.impl_;
   Arrival arrival{.id = from.id,
                   .envelope = std::move(envelope),
@@ -173,12 +198,19 @@ asio::awaitable<Result<void>> Store::accept(Draft draft, Envelope envelope, Body
                   .body = {},
                   .checksum = 0,
                   .streamed = nullptr,
+                  .beside = std::move(beside),
+                  .beside_rows = beside_rows,
                   .done = nullptr};
   encode_envelope(arrival.envelope, arrival.encoded_envelope);
   // An entry numbers its owner with 16 bits; a longer envelope would be taken for damage.
-  if (arrival.envelope.owners.size() > 0xFFFF || arrival.encoded_envelope.size() > envelope_limit)
+  const auto& all = arrival.envelope;
+  if (all.owners.size() > 0xFFFF || all.remotes.size() > 0xFFFF || arrival.encoded_envelope.size() > envelope_limit)
     co_return fail(Errc::conflict, "the message has more recipients than a record can name");
   if (from.stream_failed) co_return std::unexpected(*from.stream_failed);
+  for (const auto& remote : all.remotes) {
+    if (!can_be_queued(remote.address))
+      co_return fail(Errc::conflict, "a recipient's address is too long, or no address, for the queue");
+  }
   if (from.stream) {
     auto finishing = draft.finish_stream(arrival);
     auto finished = co_await std::move(finishing);
@@ -189,7 +221,7 @@ asio::awaitable<Result<void>> Store::accept(Draft draft, Envelope envelope, Body
   }
   auto start = [this, &arrival](auto done) {
     arrival.done = std::move(done);
-    impl_->committer->submit(std::move(arrival));
+    committer->submit(std::move(arrival));
   };
   auto committing = await_completion<Result<void>>(std::move(start));
   co_return co_await std::move(committing);
@@ -231,7 +263,9 @@ CommitCounters Store::counters() const {
           .entries = from.entries,
           .removed = from.removed,
           .overlapped = from.overlapped,
-          .failed = from.failed};
+          .failed = from.failed,
+          .queued = from.queued,
+          .settled = from.settled};
 }
 
 }  // namespace mailstore

@@ -23,6 +23,7 @@ namespace mailstore {
 class Draft;
 class MaildropLock;
 class OpenMessage;
+class Queue;
 class Files;
 struct Arrival;
 
@@ -33,7 +34,8 @@ struct Options {
   std::uint64_t stream_threshold = 256 << 10U;             ///< a longer message streams to a segment of its own
   std::uint64_t memory_budget = std::uint64_t{64} << 20U;  ///< of all drafts together; above it shorter ones stream too
   std::uint64_t segment_size = std::uint64_t{128} << 20U;  ///< a segment is sealed once it is this long
-  bool alone = false;        ///< refused (`conflict`) while another process has the store open; keeps others out
+  bool alone = false;  ///< refused (`conflict`) while another process has the store open; keeps others out
+  std::chrono::seconds keep_done = std::chrono::days{3};  ///< of what left the queue; 0: no record of it
   bool past_damage = false;  ///< opened although segments are missing or cut off: for check and repair
   std::chrono::milliseconds care_every{30'000};  ///< files that others unlinked are closed, dead readers' pages freed
   std::function<std::uint64_t()> clock;          ///< microseconds since 2020, in place of the system's clock, for tests
@@ -44,7 +46,7 @@ struct Options {
 struct StoreStat {
   std::uint64_t format_version = 0;
   std::uint64_t generation = 0;
-  std::uint64_t domains = 0, mailboxes = 0, aliases = 0, messages = 0, entries = 0;
+  std::uint64_t domains = 0, mailboxes = 0, aliases = 0, messages = 0, entries = 0, queued = 0;
   std::uint64_t segments = 0, open_segments = 0;
   std::uint64_t segment_octets = 0;  ///< on disk
   std::uint64_t live_octets = 0;     ///< of records that still have an owner
@@ -56,10 +58,11 @@ struct StoreStat {
 /// Counts since the process opened the store; for metrics and benchmarks.
 struct CommitCounters {
   std::uint64_t commits = 0, accepted = 0, entries = 0, removed = 0, overlapped = 0, failed = 0;
+  std::uint64_t queued = 0, settled = 0;  ///< recipients that came into the queue and that left it
 };
 
 struct CheckReport {
-  std::uint64_t records = 0, entries = 0, mailboxes = 0;
+  std::uint64_t records = 0, entries = 0, mailboxes = 0, queued = 0;
   std::vector<std::string> problems;  ///< one sentence each; empty: the store is sound
 };
 
@@ -77,6 +80,7 @@ struct CompactReport {
 
 struct RebuildReport {
   std::uint64_t domains = 0, mailboxes = 0, records = 0, messages = 0, entries = 0;
+  std::uint64_t queued = 0;           ///< recipients; if there are any the queue is held
   std::string old_index;              ///< the folder where the index that was replaced is kept; empty: there was none
   std::vector<std::string> problems;  ///< what could not be brought back, and what should be looked at
 };
@@ -134,9 +138,9 @@ class Store {
 
   /// Reserves an id and opens a draft. Rarely waits: for a durable range of ids. `full` below the disk's reserve.
   asio::awaitable<Result<Draft>> begin();
-  /// Puts the message into the maildrops of all owners: on success octets and index entries are on stable storage.
-  /// Safe to repeat by id. An owner whose mailbox was removed meanwhile gets it kept for `restore`. An error means that
-  /// nothing was delivered to anybody.
+  /// Puts the message into the maildrops of all owners and its remotes into the queue, in one transaction: on success
+  /// octets and index entries are on stable storage. Safe to repeat by id. An owner whose mailbox was removed meanwhile
+  /// gets it kept for `restore`. An error means that nothing was delivered to anybody.
   asio::awaitable<Result<void>> accept(Draft draft, Envelope envelope, BodyFacts facts);
 
   // ---- maildrops
@@ -168,6 +172,10 @@ class Store {
   /// before the machine stopped may be lost.
   Result<std::uint64_t> last_login(const MaildropLock& lock);
   Result<void> note_login(const MaildropLock& lock, std::uint64_t when);
+
+  // ---- mail that leaves (mailstore/queue.hpp)
+
+  Queue queue();
 
   // ---- directory
 
@@ -264,6 +272,8 @@ class OpenMessage {
   std::string front;        ///< Return-Path and Delivered-To lines of this owner, with CRLF
   std::string_view prefix;  ///< the first stored octets, in the scratch given to open_message
   std::uint64_t stored_octets = 0;
+  std::uint64_t octets = 0;         ///< real ones, without `front`
+  std::uint64_t header_octets = 0;  ///< stored ones of the header section
   bool stuffed = false;
   Envelope envelope() const;  ///< decoded anew from the scratch; empty if it is damaged
 

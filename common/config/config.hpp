@@ -23,6 +23,7 @@ struct Store {
   Octets map_size = 0;
   Octets reserve = 0;
   Duration keep_removed{};  ///< 0: for ever
+  Duration keep_done{};     ///< 0: not at all
 };
 struct Run {
   std::string user;

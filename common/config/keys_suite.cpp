@@ -35,6 +35,15 @@ const std::vector<Key> table = {
      .suite = [](Suite& s) -> Slot { return &s.store.keep_removed; },
      .doc = "How long a mailbox that was removed can be restored; then pop3d purges it, with its mail; 0: for ever."},
 
+    {.name = "store.keep_done",
+     .type = K::time,
+     .defaults = {{every, R"("3d")"}},
+     .least = 1000,
+     .most = 100 * std::int64_t{365} * 86'400'000,
+     .zero_is_none = true,
+     .suite = [](Suite& s) -> Slot { return &s.store.keep_done; },
+     .doc = "How long 'pennypost queue list --state done' tells what left the queue; 0: it is not recorded."},
+
     {.name = "run.user",
      .type = K::text,
      .defaults = {{every, R"("pennypost")"}},

@@ -106,9 +106,10 @@ class PostOffice(unittest.TestCase):
     def add_mailbox(self, address):
         self.done("mailbox", "add", address, "--no-password")
 
-    def put_message(self, address, text, reverse_path="sender@client.test"):
-        """Puts a message (octets, CRLF line ends) into a mailbox as smtpd would; its id."""
+    def put_message(self, address, text, reverse_path="sender@client.test", remotes=()):
+        """Puts a message (octets, CRLF line ends) into a mailbox ("-": none) and the queue as smtpd would; its id."""
         done = subprocess.run(
-            [PUT_MESSAGE, str(self.folder / "store"), address, reverse_path], input=text, capture_output=True, timeout=60, check=True
+            [PUT_MESSAGE, str(self.folder / "store"), address, reverse_path, *remotes],
+            input=text, capture_output=True, timeout=60, check=True
         )
         return done.stdout.decode().strip()

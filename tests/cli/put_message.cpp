@@ -1,4 +1,5 @@
 // Puts one message into one mailbox, as smtpd would: put_message STORE ADDRESS REVERSE-PATH <MESSAGE, prints the id.
+// More addresses, behind the reverse-path, go into the queue; with `-` in place of ADDRESS they alone.
 // For tests of the tool that need mail and no daemon.
 
 #include <iostream>
@@ -22,8 +23,8 @@ std::string stuffed(const std::string& message) {
   return out;
 }
 
-asio::awaitable<mailstore::Result<std::string>> put(mailstore::Store& store, mailstore::Owner owner,
-                                                    std::string reverse_path, std::string message) {
+asio::awaitable<mailstore::Result<std::string>> put(mailstore::Store& store, mailstore::Envelope envelope,
+                                                    std::string message) {
   auto begun = co_await store.begin();
   if (!begun) co_return std::unexpected(begun.error());
   const auto stored = stuffed(message);
@@ -34,10 +35,6 @@ asio::awaitable<mailstore::Result<std::string>> put(mailstore::Store& store, mai
   facts.octets = message.size();
   facts.header_octets = end_of_header == std::string::npos ? stored.size() : end_of_header + 4;
   facts.stuffed = stored.size() != message.size();
-  mailstore::Envelope envelope;
-  envelope.reverse_path = std::move(reverse_path);
-  envelope.server = "test";
-  envelope.owners.push_back(std::move(owner));
   auto accepting = store.accept(std::move(*begun), std::move(envelope), facts);
   const auto accepted = co_await std::move(accepting);
   if (!accepted) co_return std::unexpected(accepted.error());
@@ -47,7 +44,7 @@ asio::awaitable<mailstore::Result<std::string>> put(mailstore::Store& store, mai
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 4) return 2;
+  if (argc < 4) return 2;
   mailstore::Options options;
   options.path = argv[1];
   options.map_size = std::uint64_t{1} << 30U;
@@ -57,17 +54,28 @@ int main(int argc, char** argv) {
     std::cerr << store.error().detail << '\n';
     return 1;
   }
+  mailstore::Envelope envelope;
+  envelope.reverse_path = argv[3];
+  envelope.server = "test";
   const std::string address = argv[2];
-  const auto mailbox = (*store)->directory()->mailbox(address);
-  if (!mailbox || !*mailbox) {
-    std::cerr << "no mailbox " << address << '\n';
-    return 1;
+  if (address != "-") {
+    const auto mailbox = (*store)->directory()->mailbox(address);
+    if (!mailbox || !*mailbox) {
+      std::cerr << "no mailbox " << address << '\n';
+      return 1;
+    }
+    mailstore::Owner owner;
+    owner.mailbox = (*mailbox)->number;
+    owner.delivered_to = address;
+    envelope.owners.push_back(std::move(owner));
+  }
+  for (int i = 4; i < argc; ++i) {
+    mailstore::Remote remote;
+    remote.address = argv[i];
+    envelope.remotes.push_back(std::move(remote));
   }
   const std::string message(std::istreambuf_iterator<char>(std::cin), {});
-  mailstore::Owner owner;
-  owner.mailbox = (*mailbox)->number;
-  owner.delivered_to = address;
-  const auto id = tools::run_awaitable(put(**store, std::move(owner), argv[3], message));
+  const auto id = tools::run_awaitable(put(**store, std::move(envelope), message));
   if (!id) {
     std::cerr << id.error().detail << '\n';
     return 1;

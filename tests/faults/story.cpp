@@ -9,7 +9,9 @@
 #include <utility>
 
 #include "common/base32.hpp"
+#include "mailstore/queue.hpp"
 #include "tests/support/store_harness.hpp"
+#include "tests/support/wait_for.hpp"
 
 namespace faults {
 namespace {
@@ -43,10 +45,60 @@ std::optional<MailboxNumber> number_of(mailstore::Store& store, std::size_t plac
   return mailbox->number;
 }
 
+constexpr const char* reports_address = "reports@example.test";
+
+struct Waiting {
+  mailstore::QueueName name;
+  std::optional<std::size_t> letter;
+};
+
+/// Everything in the queue, with the letter that it is of.
+std::vector<Waiting> waiting_in(mailstore::Store& store) {
+  std::vector<Waiting> all;
+  auto queue = store.queue();
+  std::optional<mailstore::QueuePlace> after;
+  for (bool more = true; more;) {
+    const auto page = queue.list({}, after, 100);
+    if (!page) throw std::runtime_error(page.error().detail);
+    for (const auto& one : page->recipients) {
+      std::vector<char> scratch(4096);
+      const auto message = queue.open_message(one.name.id, scratch, scratch.size());
+      all.push_back({one.name, message ? letter_of(message->prefix) : std::nullopt});
+    }
+    after = page->last;
+    more = page->more;
+  }
+  return all;
+}
+
+std::string report_on(std::size_t letter, std::size_t ordinal) {
+  return "Subject: report " + std::to_string(letter) + " " + std::to_string(ordinal) + "\r\n\r\n";
+}
+
+asio::awaitable<mailstore::Result<mailstore::SettleResult>> send_report(mailstore::Store& store, MailboxNumber box,
+                                                                        mailstore::QueueName name, std::string octets) {
+  auto beginning = store.begin();
+  auto draft = co_await std::move(beginning);
+  if (!draft) co_return std::unexpected(draft.error());
+  draft->append(octets);
+  mailstore::Envelope envelope;
+  envelope.owners.push_back(
+      {.mailbox = box, .delivered_to = tests::address_of(box), .original_recipient = {}, .unique_id = {}});
+  mailstore::Successor report{
+      .draft = std::move(*draft), .envelope = std::move(envelope), .facts = tests::facts_of(octets)};
+  std::vector<mailstore::Settlement> outcomes{
+      {.name = std::move(name), .what = mailstore::Leaves{.outcome = mailstore::QueueOutcome::failed, .attempt = {}}}};
+  auto settling = store.queue().settle(std::move(outcomes), std::move(report));
+  co_return co_await std::move(settling);
+}
+
 tests::Letter addressed(mailstore::Store& store, const Story& story, std::size_t place) {
   tests::Letter letter{.to = {}, .octets = story.octets(place)};
   for (const auto box : story.letters[place].to) {
     if (const auto number = number_of(store, box)) letter.to.push_back(*number);
+  }
+  for (std::size_t i = 0; i < story.letters[place].remotes; ++i) {
+    letter.remotes.push_back({.address = "r@far" + std::to_string(i) + ".test", .original_recipient = {}, .notify = 0});
   }
   return letter;
 }
@@ -70,13 +122,14 @@ Story::Story(std::uint64_t from, std::size_t many) : seed(from) {
     one.to.assign(to.begin(), to.end());
     // Short ones, and some that stream to a segment of their own.
     one.size = below(6) == 0 ? 20'000 + below(40'000) : 40 + below(6000);
+    if (below(2) == 0) one.remotes = 1 + below(3);
     letters.push_back(std::move(one));
     return letters.size() - 1;
   };
   std::set<std::size_t> gone;
   while (steps.size() < many) {
     Step step;
-    const auto kind = below(20);
+    const auto kind = below(25);
     if (kind < 6) {
       step.kind = Step::Kind::deliver;
       step.letters = {letter()};
@@ -99,8 +152,11 @@ Story::Story(std::uint64_t from, std::size_t many) : seed(from) {
       step.mailbox = below(mailboxes);
     } else if (kind == 18) {
       step.kind = Step::Kind::reopen;
-    } else {
+    } else if (kind < 22) {
       step.kind = Step::Kind::compact;
+    } else {
+      step.kind = kind == 22 ? Step::Kind::settle : Step::Kind::report;
+      step.pick = random();
     }
     steps.push_back(std::move(step));
   }
@@ -124,6 +180,8 @@ void begin_story(const std::filesystem::path& store, const Story& /*story*/) {
   const auto opened = mailstore::Store::open(options);
   if (!opened) throw std::runtime_error(opened.error().detail);
   if (const auto added = tests::add_domain(**opened, {.name = "example.test"}); !added)
+    throw std::runtime_error(added.error().detail);
+  if (const auto added = tests::add_mailbox(**opened, reports_address); !added)
     throw std::runtime_error(added.error().detail);
   for (std::size_t place = 0; place < 4; ++place) {
     const auto added = tests::add_mailbox(**opened, mailbox_address(place));
@@ -153,7 +211,7 @@ bool play_through(const std::filesystem::path& path, const Story& story, DiskLog
         std::vector<std::size_t> places;
         for (const auto place : step.letters) {
           auto letter = addressed(*store, story, place);
-          if (letter.to.empty()) continue;
+          if (letter.to.empty() && letter.remotes.empty()) continue;
           letters.push_back(std::move(letter));
           places.push_back(place);
           note(log, "letter", place);
@@ -206,6 +264,34 @@ bool play_through(const std::filesystem::path& path, const Story& story, DiskLog
           note(log, "changed", step.mailbox, step.pick % 1000 + 1);
         break;
       }
+      case Step::Kind::settle: {
+        std::vector<mailstore::Settlement> outcomes;
+        std::vector<std::pair<std::size_t, std::size_t>> which;
+        const auto waiting = waiting_in(*store);
+        for (std::size_t i = 0; i < waiting.size(); ++i) {
+          if (((step.pick >> (i % 64)) & 1U) == 0 || !waiting[i].letter) continue;
+          outcomes.push_back({.name = waiting[i].name, .what = mailstore::Leaves{.attempt = {}}});
+          which.emplace_back(*waiting[i].letter, waiting[i].name.ordinal);
+        }
+        for (const auto& [letter, ordinal] : which) note(log, "settling", letter, ordinal);
+        const auto settled = tests::wait_for(store->queue().settle(std::move(outcomes)));
+        for (const auto& [letter, ordinal] : which) {
+          if (settled) note(log, "settled", letter, ordinal);
+        }
+        break;
+      }
+      case Step::Kind::report: {
+        const auto waiting = waiting_in(*store);
+        const auto box = mailbox_at(*store, reports_address);
+        if (waiting.empty() || !box) break;
+        const auto& one = waiting[step.pick % waiting.size()];
+        if (!one.letter) break;
+        note(log, "reporting", *one.letter, one.name.ordinal);
+        const auto reported =
+            tests::wait_for(send_report(*store, box->number, one.name, report_on(*one.letter, one.name.ordinal)));
+        if (reported) note(log, "reported", *one.letter, one.name.ordinal);
+        break;
+      }
       case Step::Kind::compact:
         (void)store->compact({.all = step.pick % 2 == 0, .at_once = true, .stop = {}});
         break;
@@ -248,6 +334,10 @@ void Ledger::apply(std::string_view note) {
   if (what == "removing") removals_[{first, second}] = State::asked;
   if (what == "removed") removals_[{first, second}] = State::done;
   if (what == "kept") removals_[{first, second}] = State::asked;  // removed in pieces: some may be gone
+  if (what == "settling") settlements_[{first, second}] = State::asked;
+  if (what == "settled") settlements_[{first, second}] = State::done;
+  if (what == "reporting") reports_[{first, second}] = State::asked;
+  if (what == "reported") reports_[{first, second}] = State::done;
   if (what == "purging") purges_[first] = State::asked;
   if (what == "purged") purges_[first] = State::done;
   if (what == "adding") additions_[first] = State::asked;
@@ -264,6 +354,47 @@ std::string Ledger::compare_rebuilt(const std::filesystem::path& path) const {
   const auto made = mailstore::Store::rebuild(story_options(path));
   if (!made) return "the index cannot be rebuilt: " + made.error().detail + "\n";
   return compare(path, true);
+}
+
+std::map<std::size_t, std::set<std::size_t>> Ledger::compare_queue(mailstore::Store& store, bool rebuilt,
+                                                                   std::string& wrong) const {
+  const auto say = [&](const std::string& what) { wrong += what + "\n"; };
+  std::map<std::size_t, std::set<std::size_t>> found;
+  for (const auto& one : waiting_in(store)) {
+    if (!one.letter || *one.letter >= story_.letters.size()) {
+      say("something in the queue is no letter");
+      continue;
+    }
+    const auto name = "letter " + std::to_string(*one.letter) + " to remote " + std::to_string(one.name.ordinal);
+    if (!found[*one.letter].insert(one.name.ordinal).second) say(name + " is in the queue twice");
+    const std::pair<std::size_t, std::size_t> which(*one.letter, one.name.ordinal);
+    if (settlements_.contains(which) && settlements_.at(which) == State::done && !rebuilt)
+      say(name + " was settled and is in the queue");
+  }
+  const auto box = mailbox_at(store, reports_address);
+  if (!box) {
+    say("the mailbox of the reports is lost");
+    return found;
+  }
+  std::map<std::string, int> told;
+  const auto all = tests::entries(store, box->number);
+  for (const auto& entry : all ? *all : std::vector<mailstore::Entry>{}) {
+    const auto octets = tests::read_message(store, box->number, entry);
+    if (octets) ++told[octets->substr(octets->find("Subject: "))];
+  }
+  for (const auto& [which, state] : reports_) {
+    const auto name = "letter " + std::to_string(which.first) + " to remote " + std::to_string(which.second);
+    const auto times = told[report_on(which.first, which.second)];
+    const bool waits = found[which.first].contains(which.second);
+    if (times > 1) say("there are two reports on " + name);
+    if (state == State::done && times == 0) say("the report on " + name + " is lost");
+    if (state == State::done && waits && !rebuilt) say(name + " was reported on and is in the queue");
+    // One transaction: the report is there if and only if the recipient is gone.
+    const bool settled = settlements_.contains(which);
+    if (times == 0 && !waits && !settled) say(name + " is gone without its report");
+    if (times > 0 && waits && !rebuilt) say(name + " waits although its report was sent");
+  }
+  return found;
 }
 
 std::string Ledger::compare(const std::filesystem::path& path, bool rebuilt) const {
@@ -320,6 +451,7 @@ std::string Ledger::compare(const std::filesystem::path& path, bool rebuilt) con
       ++found[*place][box];
     }
   }
+  const auto queued = compare_queue(store, rebuilt, wrong);
   for (std::size_t place = 0; place < story_.letters.size(); ++place) {
     const auto state = letters_.contains(place) ? letters_.at(place) : State::unknown;
     const auto name = "letter " + std::to_string(place);
@@ -340,7 +472,16 @@ std::string Ledger::compare(const std::filesystem::path& path, bool rebuilt) con
       (times > 0 ? here : missing) += 1;
       if (times == 0) where += " mailbox " + std::to_string(box);
     }
-    if (state == State::done && missing > 0) say(name + " was acknowledged and is lost:" + where);
+    for (std::size_t remote = 0; remote < story_.letters[place].remotes; ++remote) {
+      const bool waits = queued.contains(place) && queued.at(place).contains(remote);
+      if (waits && state == State::unknown) say(name + " was never sent and is in the queue");
+      if (waits && state == State::refused && !rebuilt) say(name + " was refused and is in the queue");
+      if (settlements_.contains({place, remote}) || reports_.contains({place, remote})) continue;
+      (waits ? here : missing) += 1;
+      if (!waits) where += " remote " + std::to_string(remote);
+    }
+    if (state == State::done && missing > 0)
+      say(std::string(name).append(" was acknowledged and is lost:").append(where));
     if (here > 0 && missing > 0) say(name + " is half delivered");
   }
   for (const auto& problem : {tests::problems(store)}) {

@@ -17,13 +17,25 @@ namespace faults {
 struct Letter {
   std::vector<std::size_t> to;  ///< places among the mailboxes
   std::size_t size = 0;
+  std::size_t remotes = 0;  ///< recipients that go into the queue, in as many domains
 };
 struct Step {
-  enum class Kind : std::uint8_t { deliver, together, remove, purge, add, change_quota, compact, reopen };
+  enum class Kind : std::uint8_t {
+    deliver,
+    together,
+    remove,
+    purge,
+    add,
+    change_quota,
+    compact,
+    reopen,
+    settle,  ///< some recipients leave the queue
+    report,  ///< one does, together with a report
+  };
   Kind kind = Kind::deliver;
   std::vector<std::size_t> letters;  ///< deliver, together: places among the letters
   std::size_t mailbox = 0;           ///< remove, purge, add, change_quota
-  std::uint64_t pick = 0;            ///< remove: which messages
+  std::uint64_t pick = 0;            ///< remove: which messages; settle, report: which recipients
 };
 struct Story {
   Story(std::uint64_t seed, std::size_t steps);
@@ -55,11 +67,15 @@ class Ledger {
 
  private:
   std::string compare(const std::filesystem::path& store, bool rebuilt) const;
+  /// The queue, and the reports on what left it. Returns for each letter which of its remotes wait.
+  std::map<std::size_t, std::set<std::size_t>> compare_queue(mailstore::Store& store, bool rebuilt,
+                                                             std::string& wrong) const;
   enum class State : std::uint8_t { unknown, asked, done, refused };
   const Story& story_;
   std::map<std::size_t, State> letters_;
-  std::map<std::size_t, std::uint64_t> ids_;                       // of those accepted
-  std::map<std::pair<std::size_t, std::size_t>, State> removals_;  // mailbox, letter
+  std::map<std::size_t, std::uint64_t> ids_;                                    // of those accepted
+  std::map<std::pair<std::size_t, std::size_t>, State> removals_;               // mailbox, letter
+  std::map<std::pair<std::size_t, std::size_t>, State> settlements_, reports_;  // letter, place among its remotes
   std::map<std::size_t, State> purges_, additions_, changes_;
   std::map<std::size_t, std::uint32_t> numbers_;  // of mailboxes that were added
   std::map<std::size_t, std::string> quota_of_;

@@ -15,6 +15,7 @@
 
 #include "mailstore/record.hpp"
 #include "mailstore/store.hpp"
+#include "tests/support/wait_for.hpp"
 
 namespace tests {
 
@@ -80,22 +81,16 @@ std::string front_of(const Letter& letter, MailboxNumber mailbox) {
   return front_lines(letter.from, address_of(mailbox));
 }
 
-namespace {
-
-/// Runs one awaitable to its end on the calling thread.
-template <class T>
-Result<T> wait_for(asio::awaitable<Result<T>> work) {
-  asio::io_context io(1);
-  std::optional<Result<T>> result;
-  auto body = [](asio::awaitable<Result<T>> inner, std::optional<Result<T>>& out) -> asio::awaitable<void> {
-    out.emplace(co_await std::move(inner));
-  };
-  asio::co_spawn(io, body(std::move(work), result), [](std::exception_ptr error) {
-    if (error) std::rethrow_exception(error);
-  });
-  io.run();
-  return std::move(*result);
+BodyFacts facts_of(std::string_view stored) {
+  BodyFacts facts;
+  facts.octets = real_octets(stored);
+  const auto end = stored.find("\r\n\r\n");
+  facts.header_octets = end == std::string_view::npos ? stored.size() : end + 4;
+  facts.stuffed = facts.octets != stored.size();
+  return facts;
 }
+
+namespace {
 
 asio::awaitable<Result<MessageId>> deliver_one(Store& store, Letter letter) {
   auto beginning = store.begin();
@@ -119,12 +114,8 @@ asio::awaitable<Result<MessageId>> deliver_one(Store& store, Letter letter) {
     envelope.owners.push_back(
         {.mailbox = number, .delivered_to = address_of(number), .original_recipient = {}, .unique_id = {}});
   }
-  BodyFacts facts;
-  facts.octets = real_octets(letter.octets);
-  const auto end = letter.octets.find("\r\n\r\n");
-  facts.header_octets = end == std::string::npos ? letter.octets.size() : end + 4;
-  facts.stuffed = facts.octets != letter.octets.size();
-  auto accepting = store.accept(std::move(*draft), std::move(envelope), facts);
+  envelope.remotes = letter.remotes;
+  auto accepting = store.accept(std::move(*draft), std::move(envelope), facts_of(letter.octets));
   const auto accepted = co_await std::move(accepting);
   if (!accepted) co_return std::unexpected(accepted.error());
   co_return id;

@@ -50,12 +50,14 @@ struct Letter {
   std::vector<mailstore::MailboxNumber> to;
   std::string octets;  ///< as stored
   std::string from = "sender@far.test";
+  std::vector<mailstore::Remote> remotes = {};
 };
 
 /// A message in stored form of about `size` octets: header with the marker, lines, some of them with a stuffed dot.
 std::string make_message(std::string_view marker, std::size_t size, std::uint64_t seed = 1);
 /// What LIST says of it, without the owner's lines.
 std::uint64_t real_octets(std::string_view stored);
+mailstore::BodyFacts facts_of(std::string_view stored);
 /// The address that deliver() writes into the envelope for a mailbox.
 std::string address_of(mailstore::MailboxNumber mailbox);
 /// Return-Path and Delivered-To as a reader of `mailbox` must see them.

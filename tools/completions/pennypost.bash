@@ -3,11 +3,12 @@
 
 _pennypost_commands() {
   case "$1" in
-    '') echo 'domain mailbox alias message store config guard server status reload' ;;
+    '') echo 'domain mailbox alias message queue store config guard server status reload' ;;
     domain) echo 'add set remove list show lock unlock' ;;
     mailbox) echo 'add set remove restore rename list stat show passwd lock unlock' ;;
     alias) echo 'add remove list show' ;;
     message) echo 'list show delete' ;;
+    queue) echo 'list why show export stat hold release retry delete bounce reroute flush suspend resume' ;;
     store) echo 'init check rebuild compact stat' ;;
     config) echo 'check show' ;;
     guard) echo 'clear' ;;
@@ -17,6 +18,7 @@ _pennypost_commands() {
 
 _pennypost_options() {
   local everywhere='--config --json --version --help'
+  local filters='--domain --state --sender --recipient --older --newer --error'
   case "$1" in
     'domain add') echo "--alias-of --remote --drop --if-not-exists --catch-all --quota --plus-addressing $everywhere" ;;
     'domain set') echo "--catch-all --quota --plus-addressing $everywhere" ;;
@@ -28,6 +30,13 @@ _pennypost_options() {
     'alias add') echo "--replace --if-not-exists $everywhere" ;;
     'alias remove' | 'message delete') echo "--if-exists $everywhere" ;;
     'message show') echo "--raw $everywhere" ;;
+    'queue list') echo "$filters $everywhere" ;;
+    'queue export') echo "--output $everywhere" ;;
+    'queue hold' | 'queue bounce') echo "$filters --all --dry-run --reason $everywhere" ;;
+    'queue release' | 'queue retry' | 'queue delete') echo "$filters --all --dry-run $everywhere" ;;
+    'queue reroute') echo "$filters --all --dry-run --to $everywhere" ;;
+    'queue suspend') echo "--all --reason $everywhere" ;;
+    'queue resume') echo "--all $everywhere" ;;
     'store init') echo "--if-not-exists $everywhere" ;;
     'store check') echo "--repair $everywhere" ;;
     'store compact') echo "--all $everywhere" ;;
@@ -57,7 +66,9 @@ _pennypost() {
         _pennypost_config=(-c "${typed[i + 1]}")
         ((i++))
         ;;
-      --alias-of | --hash | --quota | --max-messages) ((i++)) ;;
+      --alias-of | --hash | --quota | --max-messages | --domain | --state | --sender | --recipient | --older | --newer | --error | --reason | --to | --output)
+        ((i++))
+        ;;
       -*) ;;
       *)
         if [[ -z $group ]]; then
@@ -80,7 +91,15 @@ _pennypost() {
       COMPREPLY=($(compgen -W "$(_pennypost_names domain list)" -- "$current"))
       return
       ;;
-    --hash | --quota | --max-messages) return ;;
+    --state)
+      COMPREPLY=($(compgen -W 'waiting active held done failed' -- "$current"))
+      return
+      ;;
+    --output)
+      COMPREPLY=($(compgen -f -- "$current"))
+      return
+      ;;
+    --hash | --quota | --max-messages | --domain | --sender | --recipient | --older | --newer | --error | --reason | --to) return ;;
   esac
 
   if [[ $current == -* ]]; then
@@ -99,6 +118,9 @@ _pennypost() {
         ;;
       'alias remove' | 'alias show') [[ -z $first ]] && words=$(_pennypost_names alias list) ;;
       'alias add') [[ -n $first ]] && words=$(_pennypost_names mailbox list) ;;
+      'queue why' | 'queue show' | 'queue export' | 'queue hold' | 'queue release' | 'queue retry' | 'queue delete' | 'queue bounce' | 'queue reroute')
+        words=$(_pennypost_names queue list)
+        ;;
       'message show' | 'message delete')
         if [[ -z $first ]]; then
           words=$(_pennypost_names mailbox list)

@@ -26,6 +26,7 @@ mailstore::Options Session::store_options() {
   options.path = settings.path;
   options.map_size = settings.map_size;
   options.reserve = settings.reserve;
+  options.keep_done = std::chrono::duration_cast<std::chrono::seconds>(settings.keep_done);
   options.warn = [](std::string_view trouble) { complain("warning: " + std::string(trouble)); };
   return options;
 }

@@ -97,6 +97,7 @@ void rebuild(Session& session) {
     out.field("mailboxes", "", report.mailboxes);
     out.field("messages", "", report.messages);
     out.field("entries", "", report.entries);
+    out.field("queued", "", report.queued);
     out.field("old_index", "", report.old_index);
     out.field("problems", "", report.problems);
     out.print();
@@ -108,6 +109,12 @@ void rebuild(Session& session) {
                           store_path(session), counted(report.domains, "domain"), counted(report.mailboxes, "mailbox"),
                           counted(report.messages, "message"))) +
         "\n");
+  if (report.queued > 0) {
+    print(
+        fmt::format("{} in the queue, which is held: look for what has left already, then run 'pennypost queue resume "
+                    "--all'\n",
+                    counted(report.queued, "recipient")));
+  }
   if (!report.old_index.empty())
     print(shown(fmt::format("the old index is kept at {}; remove it once all is well", report.old_index)) + "\n");
 }
@@ -181,6 +188,7 @@ void stat(Session& session) {
   out.field("aliases", "Aliases", stat.aliases);
   out.field("messages", "Messages", stat.messages);
   out.field("entries", "In maildrops", stat.entries);
+  out.field("queued", "In the queue", stat.queued);
   out.field("segments", "Segments", stat.segments);
   out.field("open_segments", "Open segments", stat.open_segments);
   out.field("segment_octets", "Segments' size", Octets{stat.segment_octets});

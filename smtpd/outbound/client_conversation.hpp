@@ -86,6 +86,8 @@ class ClientConversation {
   /// Goes up with each reply: whoever waits for the next one waits anew.
   std::uint64_t replies() const { return replies_; }
 
+  /// Nothing is under way: leave() is the polite end.
+  bool resting() const { return state_ == State::ready; }
   /// Another message may be sent on this connection.
   bool reusable() const { return state_ == State::ready && !noise_ && has_messages_left(); }
   /// Why the peer was left before any message; nullopt: it was not.

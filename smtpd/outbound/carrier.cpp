@@ -210,6 +210,10 @@ asio::awaitable<void> Carrier::try_address(Work& work, const Place& place) {
 asio::awaitable<Carrier::Session> Carrier::connect(Work& work, const Place& place, Attempt attempt) {
   const auto& route = work.route;
   const auto where = format_host_port({place.address, true, place.port});
+  if (worker_.ending()) {
+    work.fail(own_answer(Stage::ours, "4.3.0", "this server is about to stop"));
+    co_return nullptr;
+  }
   if (std::ranges::find(setup_.own_listeners, std::pair{place.address, place.port}) != setup_.own_listeners.end()) {
     work.fail(own_answer(Stage::routing, "5.4.6", place.host + " " + where + ": that is this server"));
     co_return nullptr;

@@ -47,6 +47,7 @@ struct Delivery {
 
 /// Brings messages to their next servers: names to addresses, one address after the other, connections kept and used
 /// again. How many at a time is the caller's to decide (Lanes). Everything on one worker's thread; outlives its calls.
+/// While the daemon stops no new connections are made.
 class Carrier {
  public:
   struct Setup {

@@ -183,13 +183,17 @@ TEST_CASE("one address after the other, one host after the other (RFC 5321 5.1)"
   for (const std::string greeting : {"554 5.7.1 not here", "421 4.3.2 busy", "!close", "what?"}) {
     CAPTURE(greeting);
     House house;
-    StubServer good{{Ways{}}, "127.0.0.2"};
-    StubServer bad{{Ways{.answers = {{"GREETING", greeting}}}}, "127.0.0.1", good.port()};
-    if (!bad.listening()) continue;
+    // Two addresses, one port.
+    std::unique_ptr<StubServer> good, bad;
+    do {
+      good = std::make_unique<StubServer>(std::vector{Ways{}}, "127.0.0.2");
+      bad = std::make_unique<StubServer>(std::vector{Ways{.answers = {{"GREETING", greeting}}}}, "127.0.0.1",
+                                         good->port());
+    } while (!bad->listening());
     house.names.mx["there.test"] = {Lookup::found, {{10, "nowhere.test"}, {20, "mx.there.test"}, {30, "b.test"}}, {}};
     house.names.hosts["mx.there.test"] = {"127.0.0.3", "127.0.0.1"};  // at the first nobody listens
     house.names.hosts["b.test"] = {"127.0.0.2"};
-    const auto delivery = house.carry(good.port());
+    const auto delivery = house.carry(good->port());
     CHECK(told(delivery) == "d 250 2.0.0 taken");
     CHECK(delivery.host == "b.test");
     CHECK(delivery.connections == 3);
@@ -252,6 +256,18 @@ TEST_CASE("mail does not go back to where it came from") {
   house.setup.own_listeners = {{"127.0.0.1", stub.port()}};
   CHECK(told(house.carry(stub.port())).starts_with("p 5.4.6 mx.there.test"));
   CHECK(stub.heard().connections == 0);
+}
+
+TEST_CASE("while the daemon stops, connections that rest are used and no new ones made") {
+  StubServer stub{{Ways{}}};
+  House house;
+  CHECK(told(house.carry(stub.port())) == "d 250 2.0.0 taken");
+  house.host().on_thread([&] { house.host().worker().end_sessions(false); });
+  CHECK(told(house.carry(stub.port())) == "d 250 2.0.0 taken");
+  house.host().on_thread([&] { house.carrier().drop_idle(); });
+  CHECK(told(house.carry(stub.port())) == "t 4.3.0 this server is about to stop");
+  stub.wait_for("QUIT");
+  CHECK(stub.heard().connections == 1);
 }
 
 TEST_CASE("source addresses by kind (bind)") {

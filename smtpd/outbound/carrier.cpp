@@ -263,7 +263,8 @@ asio::awaitable<void> Carrier::use(Work& work, ClientSession& session) {
 // ---- connections that rest
 
 void Carrier::release(std::string key, Session session) {
-  if (!session->fresh()) {
+  // Whether it stays silent is seen when it is taken again.
+  if (!session->conversation().reusable()) {
     say_goodbye(std::move(session));
     return;
   }

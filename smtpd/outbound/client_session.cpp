@@ -91,8 +91,9 @@ asio::awaitable<void> ClientSession::run(Step step) {
 
 Step ClientSession::on_lost(const std::system_error& error) {
   const auto loss = error.code() == asio::error::timed_out ? Loss::timeout : Loss::closed;
-  // OpenSSL's words stand in what(); the system's are no news to anybody.
-  return conversation_.on_lost(loss, error.code().value() == EPROTO ? error.what() : "");
+  // OpenSSL's words and what is wrong with our own file stand in what(); the rest is no news to anybody.
+  const bool telling = error.code().value() == EPROTO || error.code().value() == EIO;
+  return conversation_.on_lost(loss, telling ? error.what() : "");
 }
 
 asio::awaitable<std::optional<Loss>> ClientSession::write_output() {
@@ -158,7 +159,8 @@ asio::awaitable<Step> ClientSession::transmit(Transmit what) {
     co_return conversation_.on_transmitted();
   } catch (const std::system_error& error) {
     conversation_.sent();
-    if (error.code() == asio::error::timed_out) co_return on_lost(error);
+    // A file that cannot be read is not the peer's fault, and it has nothing to say.
+    if (error.code() == asio::error::timed_out || error.code().value() == EIO) co_return on_lost(error);
     lost = std::current_exception();
   }
   // It hung up in the middle; what it said before is still there to be read.

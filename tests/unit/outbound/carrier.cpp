@@ -367,6 +367,21 @@ TEST_CASE("a peer that refuses in the middle of a message and hangs up: its word
   CHECK(told(house.carry(stub.port())) == "p 552 5.3.4 too big for us");
 }
 
+TEST_CASE("a message whose file ends too early is not delivered, and not half") {
+  for (const bool chunks : {false, true}) {
+    House house;
+    house.write("Subject: a\r\n\r\nbody\r\n", !chunks);
+    house.body.octets += 100;
+    house.message.stored_octets += 100;
+    Ways ways;
+    if (chunks) ways.extensions.emplace_back("CHUNKING");
+    StubServer stub{{ways}};
+    CHECK(told(house.carry(stub.port())) ==
+          "t 4.4.2 the connection was lost (at data): the file ends too early: Input/output error");
+    CHECK(stub.heard().messages.empty());
+  }
+}
+
 TEST_CASE("TLS levels against real handshakes (S59): taken, broken, not offered, a certificate that does not fit") {
   Folder folder;
   const auto certificate = make_certificate(folder, "stub", "mx.there.test");

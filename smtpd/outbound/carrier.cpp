@@ -140,8 +140,10 @@ asio::awaitable<void> Carrier::try_route(Work& work) {
   // Among equals, one that a connection rests to.
   const auto next =
       std::ranges::find_if(*hosts, [&](const Exchanger& each) { return each.preference != hosts->front().preference; });
-  std::stable_partition(hosts->begin(), next,
-                        [&](const Exchanger& each) { return pool_.has(connection_key(route, each.host, route.port)); });
+  const auto rests = std::find_if(hosts->begin(), next, [&](const Exchanger& each) {
+    return pool_.has(connection_key(route, each.host, route.port));
+  });
+  if (rests != next) std::rotate(hosts->begin(), rests, rests + 1);
   for (const auto& each : *hosts) {
     if (!work.may_go_on()) break;
     co_await try_host(work, each.host, route.port);

@@ -73,7 +73,7 @@ Nature nature_of(std::string_view type, std::string_view subtype) {
 }  // namespace
 
 ContentType parse_content_type(std::string_view value) {
-  const ContentType unclear{Nature::unclear, {}};
+  ContentType unclear{Nature::unclear, {}};
   skip_space(value);
   const auto type = take_token(value);
   skip_space(value);

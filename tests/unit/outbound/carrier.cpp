@@ -258,6 +258,24 @@ TEST_CASE("mail does not go back to where it came from") {
   CHECK(stub.heard().connections == 0);
 }
 
+TEST_CASE("among equal exchangers the one that a connection rests to is used again") {
+  StubServer stub{{Ways{}}};
+  House house;
+  house.names.mx["there.test"] = {Lookup::found, {{10, "a.test"}, {10, "b.test"}, {20, "c.test"}}, {}};
+  for (const std::string name : {"a.test", "b.test", "c.test"}) house.names.hosts[name] = {"127.0.0.1"};
+  std::vector<std::uint32_t> throws{0, 1};  // the first swaps the equals, the second does not
+  house.setup.dice = [&](std::uint32_t) {
+    const auto thrown = throws.front();
+    throws.erase(throws.begin());
+    return thrown;
+  };
+  CHECK(house.carry(stub.port()).host == "b.test");
+  const auto second = house.carry(stub.port());
+  CHECK(second.host == "b.test");
+  CHECK(second.connections == 0);
+  CHECK(throws.empty());
+}
+
 TEST_CASE("while the daemon stops, connections that rest are used and no new ones made") {
   StubServer stub{{Ways{}}};
   House house;

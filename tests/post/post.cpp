@@ -88,7 +88,7 @@ std::string_view name_of(Outcome outcome) {
 
 int main(int argc, char** argv) {
   CLI::App app{"Sends a message (CRLF line ends, dots stuffed) to HOST[:PORT]"};
-  std::string where, file, from, name, security = "opportunistic", issuers, account, password, address;
+  std::string where, file, from, security = "opportunistic", issuers, account, password, address;
   std::vector<std::string> to;
   std::uint64_t times = 1, parallel = 1;
   bool helo = false;

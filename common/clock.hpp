@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 
 namespace common {
 
@@ -16,5 +17,10 @@ class Clock {
 };
 
 const Clock& system_clock_source();
+
+/// Microseconds since the Unix epoch, as the store keeps times.
+inline std::uint64_t unix_microseconds(const Clock& clock) {
+  return static_cast<std::uint64_t>(clock.wall().time_since_epoch().count());
+}
 
 }  // namespace common

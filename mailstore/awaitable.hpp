@@ -4,7 +4,10 @@
 #include <asio/awaitable.hpp>
 #include <asio/executor_work_guard.hpp>
 #include <asio/post.hpp>
+#include <asio/steady_timer.hpp>
+#include <asio/this_coro.hpp>
 #include <asio/use_awaitable.hpp>
+#include <chrono>
 #include <functional>
 #include <utility>
 
@@ -25,6 +28,13 @@ asio::awaitable<T> await_completion(Start start) {
     });
   };
   return asio::async_initiate<const asio::use_awaitable_t<>, void(T)>(std::move(initiate), asio::use_awaitable);
+}
+
+/// Bulk work rests as long as it held the index.
+inline asio::awaitable<void> rest(std::chrono::steady_clock::duration time) {
+  const auto executor = co_await asio::this_coro::executor;
+  asio::steady_timer timer(executor, time);
+  co_await timer.async_wait(asio::use_awaitable);
 }
 
 }  // namespace mailstore

@@ -103,6 +103,15 @@ bool Change::remove_entry(MailboxNumber mailbox, MessageId id) {
   return true;
 }
 
+void Change::note_retrieved(MailboxNumber mailbox, MessageId id, std::uint64_t when) {
+  auto entry = index_.entry(txn_, mailbox, id);
+  if (!entry || entry->retrieved != 0) return;
+  entry->retrieved = when;
+  std::string value;
+  encode(*entry, value);
+  lmdb::put(txn_, index_.tables().maildrop, MaildropKey(mailbox, id.value), value);
+}
+
 std::uint64_t Change::purge_entries(MailboxNumber mailbox, std::uint64_t limit) {
   std::vector<MessageId> ids;
   {

@@ -34,6 +34,8 @@ class Change {
   bool add_entry(MailboxNumber mailbox, const Entry& entry);
   /// Takes one owner's entry away; when it was the last, the record is dead. False: it was not there.
   bool remove_entry(MailboxNumber mailbox, MessageId id);
+  /// Notes when an entry's message was retrieved, unless that is noted or it is not there.
+  void note_retrieved(MailboxNumber mailbox, MessageId id, std::uint64_t when);
   /// Up to `limit` entries of a maildrop, whatever view; returns how many went. For purges.
   std::uint64_t purge_entries(MailboxNumber mailbox, std::uint64_t limit);
 

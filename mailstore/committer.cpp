@@ -15,7 +15,7 @@ constexpr std::size_t batch_rows = 1000;
 // Above these a second thread costs more than the time it saves (measured: 0.40 instead of 0.55 ms for one message).
 constexpr std::size_t overlap_messages = 4;
 constexpr std::size_t overlap_owners = 8;
-constexpr std::chrono::seconds look_after{30};
+constexpr std::chrono::seconds journal_patience{1};
 constexpr char padding[record_alignment] = {};
 
 std::size_t entries_of(const Arrival& arrival) {
@@ -24,7 +24,10 @@ std::size_t entries_of(const Arrival& arrival) {
 
 }  // namespace
 
-Committer::Committer(Core& core) : core_(core), journal_(core.files, core.layout.journal) {
+Committer::Committer(Core& core)
+    : core_(core),
+      journal_(core.files, core.layout.journal),
+      care_due_(std::chrono::steady_clock::now() + core.options.care_every) {
   sync_thread_ = std::thread([this] { sync_loop(); });
   thread_ = std::thread([this] { loop(); });
 }
@@ -77,20 +80,20 @@ void Committer::loop() {
       if (stop_) break;
       waiting_ = true;
       const auto due = [&] { return !jobs_.empty() || stop_; };
-      if (journal_.dirty()) {
-        wake_.wait_until(hold, journal_sync_due_, due);
-      } else if (!wake_.wait_for(hold, look_after, due)) {
-        // Another process may have emptied and unlinked segments that this one has read.
-        core_.segments.forget_unlinked();
-      }
+      wake_.wait_until(hold, journal_.dirty() ? std::min(journal_sync_due_, care_due_) : care_due_, due);
       waiting_ = false;
     }
     auto batch = take_batch(hold);
     hold.unlock();
     if (!batch.empty()) process(batch);
     batch.clear();
-    // Once a second, busy or not.
-    if (journal_.dirty() && std::chrono::steady_clock::now() >= journal_sync_due_) journal_.sync(core_.options.warn);
+    // Busy or not.
+    const auto now = std::chrono::steady_clock::now();
+    if (journal_.dirty() && now >= journal_sync_due_) {
+      journal_.sync(core_.options.warn);
+      journal_sync_due_ = now + journal_patience;
+    }
+    if (now >= care_due_) take_care(now);
     hold.lock();
   }
   hold.unlock();
@@ -109,6 +112,15 @@ void Committer::loop() {
     if (!sealed) core_.warn("sealing the segment at the end: " + sealed.error().detail);
   }
   journal_.sync(core_.options.warn);
+}
+
+void Committer::take_care(std::chrono::steady_clock::time_point now) {
+  care_due_ = now + core_.options.care_every;
+  // Another process may have emptied and unlinked segments that this one has read.
+  core_.segments.forget_unlinked();
+  // One that was killed while it read keeps every page of its time from being used again.
+  if (const auto freed = guarded([&] { return core_.index.forget_dead_readers(); }); !freed)
+    core_.warn("looking for dead readers of the index: " + freed.error().detail);
 }
 
 std::vector<Committer::Job> Committer::take_batch(std::unique_lock<std::mutex>& /*held*/) {
@@ -181,6 +193,7 @@ void Committer::process(std::vector<Job>& batch) {
   };
 
   if (written && !write_records(batch, rows, error)) fail_records();
+  const bool recorded = written;
   bool syncing = false;
   if (written) {
     if (overlap) {
@@ -281,19 +294,40 @@ void Committer::process(std::vector<Job>& batch) {
       if (syncing) core_.counters.overlapped.fetch_add(1, std::memory_order_relaxed);
     }
   }
+  if (recorded) disown_refused(batch, failures);
   for (std::size_t i = 0; i < batch.size(); ++i) {
     Result<void> result;
     if (failures[i]) result = std::unexpected(*failures[i]);
     if (auto* arrival = std::get_if<Arrival>(&batch[i])) {
       if (result) {
+        if (arrival->streamed) arrival->streamed->keep();
         core_.counters.accepted.fetch_add(1, std::memory_order_relaxed);
         core_.counters.entries.fetch_add(entries_of(*arrival), std::memory_order_relaxed);
       }
+      arrival->streamed.reset();  // before anybody is told: its file goes unless it is kept
       if (arrival->done) arrival->done(std::move(result));
     } else if (auto& work = std::get<Work>(batch[i]); work.done) {
       work.done(std::move(result));
     }
   }
+}
+
+void Committer::disown_refused(const std::vector<Job>& batch, const std::vector<std::optional<Error>>& failures) {
+  // Their records are whole and may be the newest of their segment: a rebuild would deliver what its sender was told to
+  // send again.
+  JournalLines lines;
+  for (std::size_t i = 0; i < batch.size(); ++i) {
+    const auto* arrival = std::get_if<Arrival>(&batch[i]);
+    if (arrival == nullptr || arrival->streamed || !failures[i]) continue;
+    for (const auto& owner : arrival->envelope.owners) lines.message(JournalKind::refused, owner.mailbox, arrival->id);
+  }
+  write_journal(lines);
+}
+
+void Committer::write_journal(const JournalLines& lines) {
+  if (lines.empty()) return;
+  if (!journal_.dirty()) journal_sync_due_ = std::chrono::steady_clock::now() + journal_patience;
+  journal_.append(lines.finish(commit_number_), core_.options.warn);
 }
 
 bool Committer::write_records(std::vector<Job>& batch, std::vector<MessageRow>& rows, Error& error) {
@@ -416,7 +450,7 @@ void Committer::apply_arrival(Change& change, Arrival& arrival, const MessageRow
                               std::vector<Unproven>* unproven) {
   auto row = given;
   if (arrival.streamed) {
-    const auto& at = *arrival.streamed;
+    const auto& at = arrival.streamed->body();
     row = MessageRow{.segment = at.segment,
                      .head_offset = at.head_offset,
                      .body_offset = at.body_offset,
@@ -452,7 +486,7 @@ void Committer::apply_arrival(Change& change, Arrival& arrival, const MessageRow
     index.put_segment(change.txn(), row.segment,
                       SegmentRow{.state = SegmentState::sealed,
                                  .streamed = true,
-                                 .durable = arrival.streamed->end,
+                                 .durable = arrival.streamed->body().end,
                                  .last_batch = 1,
                                  .unproven = {}});
   }
@@ -520,9 +554,9 @@ void Committer::undo(const std::vector<Unproven>& unproven) {
 }
 
 void Committer::raise_id_limit(Change& change) {
-  const auto now = microseconds_since_2020();
+  const auto now = core_.now();
   if (!core_.ids.low(now)) return;
-  const auto limit = std::max(core_.index.number(change.txn(), meta::id_limit), now + IdSource::window);
+  const auto limit = std::max(core_.index.number(change.txn(), meta::id_limit), core_.ids.wanted_limit(now));
   core_.index.set_number(change.txn(), meta::id_limit, limit);
   // Only believed once committed; a commit that fails leaves the old limit, which is lower.
   core_.ids.raise_later(limit);
@@ -530,10 +564,7 @@ void Committer::raise_id_limit(Change& change) {
 
 void Committer::after_commit(Change& change) {
   core_.ids.raised();
-  if (!change.journal().empty()) {
-    if (!journal_.dirty()) journal_sync_due_ = std::chrono::steady_clock::now() + std::chrono::seconds(1);
-    journal_.append(change.journal().finish(commit_number_), core_.options.warn);
-  }
+  write_journal(change.journal());
   for (const auto number : change.emptied()) {
     core_.segments.forget(number);
     if (core_.files.unlink(segment_path(core_.layout.segments, number)) != 0 && errno != ENOENT) {

@@ -24,6 +24,29 @@ struct StreamedBody {
   std::uint32_t head_octets = 0;
 };
 
+/// The segment of one long message, locked while no row names it. It goes with its owner unless it is kept: the draft
+/// owns it while octets come in, then the arrival, so that a session that goes away meanwhile takes nothing along.
+class StreamSegment {
+ public:
+  /// Makes the file; blocks. The row comes with the message.
+  StreamSegment(Core& core, std::uint64_t number);
+  ~StreamSegment();
+  StreamSegment(const StreamSegment&) = delete;
+  StreamSegment& operator=(const StreamSegment&) = delete;
+  void write(std::string_view octets);
+  /// Record and footer behind the octets, all synced; blocks.
+  void finish(const RecordHeader& header, std::string_view envelope);
+  const StreamedBody& body() const { return body_; }
+  /// A commit names it, or says that it goes.
+  void keep() { kept_ = true; }
+
+ private:
+  Core& core_;
+  SegmentWriter writer_;
+  StreamedBody body_;
+  bool kept_ = false;
+};
+
 /// A message to be put into its maildrops.
 struct Arrival {
   MessageId id;
@@ -32,7 +55,7 @@ struct Arrival {
   std::string encoded_envelope;
   std::string body;  ///< stored octets; empty when `streamed`
   std::uint64_t checksum = 0;
-  std::optional<StreamedBody> streamed;
+  std::unique_ptr<StreamSegment> streamed;
   std::move_only_function<void(Result<void>)> done;  ///< called on the commit thread
 };
 
@@ -82,7 +105,11 @@ class Committer {
   void undo(const std::vector<Unproven>& unproven);
   void raise_id_limit(Change& change);
   void after_commit(Change& change);
+  void write_journal(const JournalLines& lines);
+  /// Written, but not delivered: the journal says so.
+  void disown_refused(const std::vector<Job>& batch, const std::vector<std::optional<Error>>& failures);
   void publish(Job job);
+  void take_care(std::chrono::steady_clock::time_point now);
 
   // The second thread, for the sync that runs beside the commit.
   void sync_loop();
@@ -91,7 +118,7 @@ class Committer {
 
   Core& core_;
   Journal journal_;
-  std::chrono::steady_clock::time_point journal_sync_due_;
+  std::chrono::steady_clock::time_point journal_sync_due_, care_due_;
   std::uint64_t commit_number_ = 0;
   std::int64_t pages_left_ = 0;  // of the index, for arrivals, when they were last counted
 

@@ -28,6 +28,13 @@ class Compactor {
   Compactor(Store::Impl& store, const CompactOptions& options, CompactReport& report)
       : store_(store), core_(store.core), options_(options), report_(report) {}
 
+  Compactor(const Compactor&) = delete;
+  Compactor& operator=(const Compactor&) = delete;
+  ~Compactor() {
+    // Given up before any row named it: its room is wanted now, not at the next start.
+    if (writer_ && !told_) core_.files.unlink(segment_path(core_.layout.segments, writer_->number()));
+  }
+
   void run() {
     for (const auto& [number, row] : candidates()) {
       if (options_.stop && options_.stop()) break;
@@ -122,16 +129,16 @@ class Compactor {
     if (unsynced_ >= sync_octets) sync();
   }
 
-  /// Half of the disk's time is the mail's.
-  void rest(std::chrono::steady_clock::time_point since) {
-    if (!options_.at_once) std::this_thread::sleep_for(std::chrono::steady_clock::now() - since);
+  /// Half of the time is the mail's: the disk's, and a processor's.
+  void rest() {
+    if (!options_.at_once) std::this_thread::sleep_for(std::chrono::steady_clock::now() - begun_);
+    begun_ = std::chrono::steady_clock::now();
   }
 
   void sync() {
-    const auto since = std::chrono::steady_clock::now();
     writer_->sync();
     unsynced_ = 0;
-    rest(since);
+    rest();
   }
 
   /// The new segment is whole: the index is told, in pieces that hold nobody up.
@@ -141,7 +148,6 @@ class Compactor {
     for (std::size_t at = 0; at < moves_.size(); at += commit_records) {
       const auto count = std::min(commit_records, moves_.size() - at);
       const bool last = at + count == moves_.size();
-      auto since = std::chrono::steady_clock::now();
       auto apply = [this, at, count, last](Change& change) -> Result<void> {
         move(change, std::span(moves_).subspan(at, count), last);
         return {};
@@ -149,10 +155,12 @@ class Compactor {
       const auto told =
           store_.committer->run(Work{.rows = 4 * count, .nested = true, .apply = std::move(apply), .done = nullptr});
       if (!told) throw Failure(told.error());
-      rest(since);
+      told_ = true;
+      rest();
     }
     moves_.clear();
     writer_.reset();
+    told_ = false;
   }
 
   void move(Change& change, std::span<const Move> moves, bool last) {
@@ -187,6 +195,8 @@ class Compactor {
   std::unique_ptr<SegmentWriter> writer_;
   std::vector<Move> moves_;
   std::uint64_t unsynced_ = 0;
+  bool told_ = false;                                                               // a row names the new segment
+  std::chrono::steady_clock::time_point begun_ = std::chrono::steady_clock::now();  // since the last rest
 };
 
 }  // namespace

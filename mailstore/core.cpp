@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sodium/utils.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -19,6 +18,7 @@ Core::Core(Options given, const Identity& who)
       identity(who),
       presence(layout.locks, options.alone ? Presence::Kind::alone : Presence::Kind::among_others),
       maildrops(layout.locks),
+      logins(layout.locks + "/logins"),
       turnstile(layout.locks + "/turnstile"),
       writer_slot(layout.locks),
       segments(files, layout.segments) {}
@@ -43,6 +43,8 @@ void write_identity(Files& files, const Layout& layout, const Identity& identity
 Identity read_identity(const Layout& layout) {
   std::ifstream file(layout.identity);
   if (!file) {
+    // Nothing is wrong with the store then.
+    if (errno == EMFILE || errno == ENFILE || errno == ENOMEM) throw Failure(from_errno(layout.identity));
     throw Failure(Errc::unusable,
                   fmt::format("there is no store at {} ({}); make one with 'pennypost store init', or mount "
                               "the disk that holds it",
@@ -84,20 +86,23 @@ void SegmentNumbers::give(std::uint64_t first, std::uint64_t count) {
   left_ = count;
 }
 
+bool look_for_room(Core& core) {
+  const auto left = core.files.free_octets(core.layout.root);
+  if (!left) return core.room.load(std::memory_order_relaxed);
+  const bool room = *left > core.options.reserve;
+  if (core.room.exchange(room) != room) {
+    core.warn(room ? "there is room on the disk again: mail is taken"
+                   : "the disk is down to [store] reserve: mail is answered 452");
+  }
+  return room;
+}
+
 bool has_room(Core& core) {
   const auto now =
       std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
   auto checked = core.room_checked.load(std::memory_order_relaxed);
-  if (checked != now && core.room_checked.compare_exchange_strong(checked, now, std::memory_order_relaxed)) {
-    struct statvfs about{};
-    if (statvfs(core.layout.root.c_str(), &about) == 0) {
-      const bool room = std::uint64_t{about.f_bavail} * about.f_frsize > core.options.reserve;
-      if (core.room.exchange(room) != room) {
-        core.warn(room ? "there is room on the disk again: mail is taken"
-                       : "the disk is down to [store] reserve: mail is answered 452");
-      }
-    }
-  }
+  if (checked != now && core.room_checked.compare_exchange_strong(checked, now, std::memory_order_relaxed))
+    return look_for_room(core);
   return core.room.load(std::memory_order_relaxed);
 }
 

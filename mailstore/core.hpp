@@ -9,6 +9,7 @@
 
 #include "mailstore/index.hpp"
 #include "mailstore/locks.hpp"
+#include "mailstore/logins.hpp"
 #include "mailstore/message_id.hpp"
 #include "mailstore/segment.hpp"
 #include "mailstore/store.hpp"
@@ -54,6 +55,8 @@ struct Core {
   void warn(std::string_view what) const {
     if (options.warn) options.warn(what);
   }
+  /// The clock as ids count it.
+  std::uint64_t now() const { return options.clock ? options.clock() : microseconds_since_2020(); }
 
   Options options;
   Files& files;
@@ -62,6 +65,7 @@ struct Core {
   Presence presence;
   Index index;
   MaildropLocks maildrops;
+  LoginTimes logins;
   Turnstile turnstile;
   WriterSlot writer_slot;
   IdSource ids;
@@ -80,5 +84,7 @@ struct Core {
 
 /// True while the disk has more than the reserve free; asks the file system at most once a second.
 bool has_room(Core& core);
+/// The same, asked now.
+bool look_for_room(Core& core);
 
 }  // namespace mailstore

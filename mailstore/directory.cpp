@@ -3,12 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <asio/steady_timer.hpp>
-#include <asio/this_coro.hpp>
-#include <asio/use_awaitable.hpp>
 #include <chrono>
 #include <set>
 
+#include "mailstore/awaitable.hpp"
 #include "mailstore/store_impl.hpp"
 
 namespace mailstore {
@@ -223,12 +221,6 @@ Result<Domain> own_domain(const Index& index, MDB_txn* txn, std::string_view add
   return *domain;
 }
 
-asio::awaitable<void> rest(std::chrono::steady_clock::duration time) {
-  const auto executor = co_await asio::this_coro::executor;
-  asio::steady_timer timer(executor, time);
-  co_await timer.async_wait(asio::use_awaitable);
-}
-
 /// A mailbox to be purged.
 struct Doomed {
   std::string address;
@@ -406,6 +398,7 @@ asio::awaitable<Result<void>> Store::change_mailbox(std::string address, Mailbox
       box.credential = *wanted.credential;
       set_version(change, box.credential);
     }
+    if (wanted.apop_secret) box.apop_secret = *wanted.apop_secret;
     change.put_mailbox(*row);
     return {};
   };

@@ -44,6 +44,7 @@ struct Mailbox {
   std::uint64_t quota_messages = 0;           ///< 0: none
   std::uint64_t created = 0;                  ///< microseconds since the Unix epoch
   Credential credential;
+  std::string apop_secret;       ///< what APOP proves, in the clear as RFC 1939 7 needs it; empty: none
   std::uint64_t removed_at = 0;  ///< microseconds since the Unix epoch; 0: it is there
 };
 

@@ -51,11 +51,18 @@ void StreamSegment::write(std::string_view octets) {
   writer_.append({&piece, 1}, octets.size());
 }
 
-StreamedBody StreamSegment::finish(const RecordHeader& given, std::string_view envelope) {
-  StreamedBody body{.segment = writer_.number(),
-                    .head_offset = aligned(writer_.end()),
-                    .body_offset = segment_header_octets,
-                    .stored_octets = writer_.end() - segment_header_octets};
+StreamSegment::~StreamSegment() {
+  // Never accepted, so no row names it: the file goes while its lock is held.
+  if (!kept_ && core_.files.unlink(segment_path(core_.layout.segments, writer_.number())) != 0)
+    core_.warn(from_errno("unlinking the segment of a message that was not accepted").detail);
+}
+
+void StreamSegment::finish(const RecordHeader& given, std::string_view envelope) {
+  auto& body = body_;
+  body = {.segment = writer_.number(),
+          .head_offset = aligned(writer_.end()),
+          .body_offset = segment_header_octets,
+          .stored_octets = writer_.end() - segment_header_octets};
   std::string tail(body.head_offset - writer_.end(), '\0');
   auto header = given;
   header.segment = body.segment;
@@ -69,17 +76,10 @@ StreamedBody StreamSegment::finish(const RecordHeader& given, std::string_view e
   write(tail);
   writer_.sync();
   body.end = writer_.end();
-  return body;
 }
 
 Draft::Impl::~Impl() {
-  auto& core = store->core;
-  core.draft_octets.fetch_sub(held, std::memory_order_relaxed);
-  if (!stream || accepted) return;
-  // Never accepted, so no row names it: the file goes while its lock is held.
-  if (core.files.unlink(segment_path(core.layout.segments, stream->number())) != 0) {
-    core.warn(from_errno("unlinking the segment of a message that was not accepted").detail);
-  }
+  store->core.draft_octets.fetch_sub(held, std::memory_order_relaxed);
 }
 
 Draft::Draft(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -109,34 +109,30 @@ bool Draft::wants_spill() const {
 
 asio::awaitable<Result<void>> Draft::spill() {
   auto& draft = *impl_;
-  auto& core = draft.store->core;
-  if (draft.stream_failed) co_return fail(Errc::unavailable, "the message's segment could not be written");
-  if (!draft.stream) {
-    auto make = [&core, &draft]() -> Result<void> {
+  if (draft.stream_failed) co_return std::unexpected(*draft.stream_failed);
+  auto write = [&draft]() -> Result<void> {
+    // Looked at for each piece: a long message must not eat the reserve that begin() left alone.
+    if (!look_for_room(draft.store->core)) return fail(Errc::full, "the disk is down to [store] reserve");
+    if (!draft.stream) {
       const auto number = new_segment_number(*draft.store);
       if (!number) return std::unexpected(number.error());
-      draft.stream = std::make_unique<StreamSegment>(core, *number);
-      return {};
-    };
-    auto making_it = blocking(draft.store, std::move(make));
-    auto made = co_await std::move(making_it);
-    if (!made) {
-      draft.stream_failed = true;
-      co_return made;
+      draft.stream = std::make_unique<StreamSegment>(draft.store->core, *number);
+      draft.checksum = {XXH3_createState(), [](void* state) { XXH3_freeState(static_cast<XXH3_state_t*>(state)); }};
+      XXH3_64bits_reset(sum_of(draft));
     }
-    draft.checksum = {XXH3_createState(), [](void* state) { XXH3_freeState(static_cast<XXH3_state_t*>(state)); }};
-    XXH3_64bits_reset(sum_of(draft));
-  }
-  auto write = [&draft]() -> Result<void> {
     XXH3_64bits_update(sum_of(draft), draft.buffer.data(), draft.buffer.size());
     draft.stream->write(draft.buffer);
     return {};
   };
   auto writing = blocking(draft.store, std::move(write));
   auto written = co_await std::move(writing);
-  core.draft_octets.fetch_sub(std::exchange(draft.held, 0), std::memory_order_relaxed);
+  draft.store->core.draft_octets.fetch_sub(std::exchange(draft.held, 0), std::memory_order_relaxed);
   draft.buffer.clear();
-  if (!written) draft.stream_failed = true;
+  if (!written) {
+    // Its room is given back now, not when the peer has sent the rest.
+    draft.stream.reset();
+    draft.stream_failed = written.error();
+  }
   co_return written;
 }
 
@@ -154,7 +150,8 @@ asio::awaitable<Result<void>> Draft::finish_stream(Arrival& arrival) {
                               .header_octets = arrival.facts.header_octets,
                               .body_checksum = arrival.checksum,
                               .stuffed = arrival.facts.stuffed};
-    arrival.streamed = draft.stream->finish(header, arrival.encoded_envelope);
+    draft.stream->finish(header, arrival.encoded_envelope);
+    arrival.streamed = std::move(draft.stream);
     return {};
   };
   auto finishing = blocking(draft.store, std::move(finish));

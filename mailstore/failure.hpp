@@ -4,6 +4,7 @@
 #include <cstring>
 #include <exception>
 #include <string>
+#include <system_error>
 #include <utility>
 
 #include "mailstore/types.hpp"
@@ -36,6 +37,9 @@ auto guarded(F&& work) -> decltype(work()) {
     return std::forward<F>(work)();
   } catch (const Failure& failure) {
     return std::unexpected(failure.error());
+  } catch (const std::system_error& error) {
+    // Of the standard library: a folder that cannot be listed, a thread that cannot be made.
+    return std::unexpected(Error{Errc::unavailable, error.what()});
   }
 }
 

@@ -1,6 +1,7 @@
 #include "mailstore/files.hpp"
 
 #include <fcntl.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -37,6 +38,11 @@ class SystemFiles final : public Files {
   }
   int unlink(const std::string& path) override { return ::unlink(path.c_str()); }
   int rename(const std::string& from, const std::string& to) override { return std::rename(from.c_str(), to.c_str()); }
+  std::optional<std::uint64_t> free_octets(const std::string& folder) override {
+    struct statvfs about{};
+    if (::statvfs(folder.c_str(), &about) != 0) return std::nullopt;
+    return std::uint64_t{about.f_bavail} * about.f_frsize;
+  }
 };
 
 }  // namespace

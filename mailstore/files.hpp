@@ -4,6 +4,7 @@
 #include <sys/uio.h>
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -27,6 +28,8 @@ class Files {
   virtual int truncate(int descriptor, std::uint64_t size) = 0;
   virtual int unlink(const std::string& path) = 0;
   virtual int rename(const std::string& from, const std::string& to) = 0;
+  /// What may still be written to the folder's file system; nullopt: nobody knows.
+  virtual std::optional<std::uint64_t> free_octets(const std::string& folder) = 0;
 };
 
 Files& system_files();

@@ -1,5 +1,7 @@
 #include "mailstore/index.hpp"
 
+#include <sys/mman.h>
+
 #include <cstring>
 
 namespace mailstore {
@@ -63,6 +65,32 @@ std::int64_t Index::spare_pages(std::int64_t enough) const {
   return spare;
 }
 
+Result<void> Index::forget_dead_readers() const {
+  int dead = 0;
+  lmdb::expect(mdb_reader_check(env_.get(), &dead), "mdb_reader_check");
+  return {};
+}
+
+void Index::walked(std::size_t rows, const char* row) const {
+  // Some 20 MB of the map at a time.
+  constexpr std::uint64_t enough = 131072;
+  const auto before = walked_.fetch_add(rows, std::memory_order_relaxed);
+  if (row == nullptr || before / enough == (before + rows) / enough) return;
+  MDB_envinfo info{};
+  MDB_stat about{};
+  lmdb::expect(mdb_env_info(env_.get(), &info), "mdb_env_info");
+  lmdb::expect(mdb_env_stat(env_.get(), &about), "mdb_env_stat");
+  // LMDB does not tell where its map begins, but every page begins with its number.
+  const std::size_t page_octets = about.ms_psize;
+  const char* page = row - reinterpret_cast<std::uintptr_t>(row) % page_octets;
+  std::uint64_t number = 0;
+  std::memcpy(&number, page, sizeof number);
+  if (number > info.me_last_pgno) return;
+  char* map = const_cast<char*>(page) - number * page_octets;
+  // The map is only read, so nothing is lost; whoever looks again finds the pages in the cache.
+  ::madvise(map, info.me_mapsize, MADV_DONTNEED);
+}
+
 bool Index::broken() const {
   MDB_txn* txn = nullptr;
   const int code = mdb_txn_begin(env_.get(), nullptr, MDB_RDONLY, &txn);
@@ -103,6 +131,15 @@ std::optional<Entry> Index::entry(MDB_txn* txn, MailboxNumber mailbox, MessageId
 Totals Index::totals(MDB_txn* txn, MailboxNumber mailbox) const {
   const auto value = lmdb::get(txn, tables_.maildrop, MaildropKey(mailbox, totals_id));
   return value ? decode_totals(*value) : Totals{};
+}
+
+MessageId Index::last_entry(MDB_txn* txn, MailboxNumber mailbox) const {
+  lmdb::Cursor cursor(txn, tables_.maildrop);
+  if (!cursor.seek(MaildropKey(mailbox, totals_id))) return {};  // nothing ever arrived
+  const auto row = cursor.previous();
+  if (!row || row->key.size() != 12 || from_big_endian<std::uint32_t>(row->key.data()) != std::to_underlying(mailbox))
+    return {};
+  return MessageId{from_big_endian<std::uint64_t>(row->key.data() + 4)};
 }
 
 std::optional<SegmentRow> Index::segment(MDB_txn* txn, std::uint64_t number) const {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -33,9 +34,15 @@ class Index {
   /// How many pages can still be had, free ones included; counts only up to `enough`.
   std::int64_t spare_pages(std::int64_t enough) const;
   std::int64_t pages() const;
+  /// Frees what processes that died reading hold on to.
+  Result<void> forget_dead_readers() const;
   /// True after a failure that LMDB cannot get over: every transaction of this process is refused from then on.
   bool broken() const;
   const Tables& tables() const { return tables_; }
+  /// Rows that a long listing walked over, the last of them at `row` in the map. Now and again the map's pages leave
+  /// the process, to stay in the system's cache: what was read once must not count as memory of a daemon that lists a
+  /// million messages.
+  void walked(std::size_t rows, const char* row) const;
 
   std::uint64_t number(MDB_txn* txn, std::string_view name) const;
   void set_number(MDB_txn* txn, std::string_view name, std::uint64_t value) const;
@@ -45,6 +52,8 @@ class Index {
   std::optional<MessageRow> message(MDB_txn* txn, MessageId id) const;
   std::optional<Entry> entry(MDB_txn* txn, MailboxNumber mailbox, MessageId id) const;
   Totals totals(MDB_txn* txn, MailboxNumber mailbox) const;
+  /// The highest id in a maildrop; 0: it is empty.
+  MessageId last_entry(MDB_txn* txn, MailboxNumber mailbox) const;
   std::optional<SegmentRow> segment(MDB_txn* txn, std::uint64_t number) const;
   void put_segment(MDB_txn* txn, std::uint64_t number, const SegmentRow& row) const;
   std::optional<Domain> domain(MDB_txn* txn, std::string_view name) const;
@@ -56,6 +65,7 @@ class Index {
   friend class ReadTxn;
   lmdb::Env env_;
   Tables tables_{};
+  mutable std::atomic<std::uint64_t> walked_{0};
   mutable std::mutex idle_mutex_;
   mutable std::vector<MDB_txn*> idle_;  // reset read transactions, so that beginning one costs no slot search
 

@@ -82,23 +82,31 @@ void Journal::open_newest() {
 
 void Journal::append(std::string_view octets, const std::function<void(std::string_view)>& warn) {
   unwritten_ += octets;
+  dirty_ = dirty_ || !unwritten_.empty();
+  write(warn);
+}
+
+void Journal::write(const std::function<void(std::string_view)>& warn) {
   if (unwritten_.empty()) return;
   // O_APPEND: several processes write whole entries behind each other, whatever the offset says (Linux pwrite(2),
-  // BUGS).
-  iovec piece{unwritten_.data(), unwritten_.size()};
-  try {
-    write_fully(files_, file_.get(), {&piece, 1}, 0, "writing the journal");
+  // BUGS). After a short write all is written again: the rest alone may come to lie behind another process's entry. One
+  // that stands there twice does no harm.
+  const iovec piece{unwritten_.data(), unwritten_.size()};
+  ssize_t written = 0;
+  do {
+    written = files_.write(file_.get(), {&piece, 1}, 0);
+  } while (written < 0 && errno == EINTR);
+  if (written >= 0 && static_cast<std::size_t>(written) == unwritten_.size()) {
     unwritten_.clear();
     warned_ = false;
-  } catch (const Failure& failure) {
-    if (!warned_ && warn) warn(failure.error().detail);
+  } else {
+    if (!warned_ && warn) warn(from_errno("writing the journal", written < 0 ? errno : ENOSPC).detail);
     warned_ = true;
     if (unwritten_.size() > keep_limit) unwritten_.clear();  // a rebuild would miss these; the index has them
   }
-  dirty_ = true;
   struct stat about{};
   if (fstat(file_.get(), &about) == 0 && static_cast<std::uint64_t>(about.st_size) >= file_limit) {
-    sync(warn);
+    sync_file(warn);
     const auto opened = guarded([&]() -> Result<void> {
       open_newest();
       return {};
@@ -109,7 +117,12 @@ void Journal::append(std::string_view octets, const std::function<void(std::stri
 
 void Journal::sync(const std::function<void(std::string_view)>& warn) {
   if (!dirty_) return;
-  dirty_ = false;
+  write(warn);
+  dirty_ = !unwritten_.empty();  // then tried again a second later
+  sync_file(warn);
+}
+
+void Journal::sync_file(const std::function<void(std::string_view)>& warn) {
   if (files_.sync(file_.get()) != 0 && warn) warn("syncing the journal failed; the index itself is sound");
 }
 

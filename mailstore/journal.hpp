@@ -15,7 +15,7 @@ namespace mailstore {
 
 enum class JournalKind : std::uint32_t {
   removed = 1,  ///< mailbox, id: an owner is gone
-  refused = 2,  ///< mailbox, id: the mailbox was purged before the commit
+  refused = 2,  ///< mailbox, id: the mailbox was purged before the commit, or the commit failed
   domain = 3,   ///< name, row; empty row: gone
   mailbox = 4,  ///< key, row; empty row: gone
   alias = 5,    ///< key, row; empty row: gone
@@ -43,10 +43,13 @@ class Journal {
   /// either way.
   void append(std::string_view octets, const std::function<void(std::string_view)>& warn);
   bool dirty() const { return dirty_; }
+  /// Tries again what could not be written, then syncs; `dirty` stays when that failed again.
   void sync(const std::function<void(std::string_view)>& warn);
 
  private:
   void open_newest();
+  void write(const std::function<void(std::string_view)>& warn);
+  void sync_file(const std::function<void(std::string_view)>& warn);
   Files& files_;
   std::string folder_;
   Descriptor file_;

@@ -106,6 +106,7 @@ class Cursor {
   std::optional<Row> seek(std::string_view key) { return move(key, MDB_SET_RANGE); }
   std::optional<Row> first() { return move({}, MDB_FIRST); }
   std::optional<Row> next() { return move({}, MDB_NEXT); }
+  std::optional<Row> previous() { return move({}, MDB_PREV); }
 
  private:
   std::optional<Row> move(std::string_view key, MDB_cursor_op how) {

@@ -38,7 +38,11 @@ Result<View> Store::peek(MailboxNumber mailbox) {
   return guarded([&]() -> Result<View> {
     const ReadTxn txn(impl_->core.index);
     const auto totals = impl_->core.index.totals(txn, mailbox);
-    return View{.mailbox = mailbox, .arrivals = totals.arrivals, .messages = totals.messages, .octets = totals.octets};
+    return View{.mailbox = mailbox,
+                .arrivals = totals.arrivals,
+                .last = impl_->core.index.last_entry(txn, mailbox),
+                .messages = totals.messages,
+                .octets = totals.octets};
   });
 }
 
@@ -47,16 +51,19 @@ Result<std::size_t> Store::list(const View& view, std::optional<MessageId> after
     const ReadTxn txn(impl_->core.index);
     lmdb::Cursor cursor(txn, impl_->core.index.tables().maildrop);
     std::size_t found = 0;
+    const char* last = nullptr;
     const auto mailbox = std::to_underlying(view.mailbox);
     for (auto row = cursor.seek(MaildropKey(view.mailbox, after ? after->value + 1 : 0)); row && found < out.size();
          row = cursor.next()) {
       if (row->key.size() != 12) throw Failure(Errc::corrupt, "a maildrop's key has the wrong size");
       const auto id = from_big_endian<std::uint64_t>(row->key.data() + 4);
-      if (id == totals_id || from_big_endian<std::uint32_t>(row->key.data()) != mailbox) break;
+      if (id == totals_id || id > view.last.value || from_big_endian<std::uint32_t>(row->key.data()) != mailbox) break;
       auto entry = decode_entry(MessageId{id}, row->value);
       if (entry.arrival > view.arrivals) continue;  // came after log-in
       out[found++] = entry;
+      last = row->value.data();
     }
+    impl_->core.index.walked(found, last);
     return found;
   });
 }

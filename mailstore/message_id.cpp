@@ -53,6 +53,11 @@ bool IdSource::low(std::uint64_t now) const {
   return started_ && std::max(now, last_) + window / 2 > limit_;
 }
 
+std::uint64_t IdSource::wanted_limit(std::uint64_t now) const {
+  const std::lock_guard hold(mutex_);
+  return std::max(now, last_) + window;
+}
+
 void IdSource::raise_later(std::uint64_t limit) {
   const std::lock_guard hold(mutex_);
   later_ = limit;

@@ -24,6 +24,8 @@ class IdSource {
   std::optional<MessageId> next(std::uint64_t now);
   /// True when less than half the window is left: the next commit should raise the limit on its way.
   bool low(std::uint64_t now) const;
+  /// Where the limit should be: ahead of the clock, and of the last id when the clock has stepped back.
+  std::uint64_t wanted_limit(std::uint64_t now) const;
   /// A limit that the running transaction stores; believed once `raised` says that it has committed.
   void raise_later(std::uint64_t limit);
   void raised();

@@ -130,7 +130,9 @@ class Rebuilder {
       case JournalKind::removed:
       case JournalKind::refused: {
         const auto mailbox = from.number<std::uint32_t>();
-        gone_.insert({.mailbox = mailbox, .id = from.number<std::uint64_t>()});
+        const auto id = from.number<std::uint64_t>();
+        gone_.insert({.mailbox = mailbox, .id = id});
+        last_id_ = std::max(last_id_, id);  // its record may be gone, and the clock behind it
         next_mailbox_ = std::max<std::uint64_t>(next_mailbox_, mailbox);
         return;
       }
@@ -359,8 +361,8 @@ class Rebuilder {
                                    .unproven = {}});
     }
     index.set_number(txn.get(), meta::generation, 1 + randombytes_uniform(4095));
-    index.set_number(txn.get(), meta::id_limit,
-                     std::max(last_id_ >> 12U, microseconds_since_2020()) + IdSource::window);
+    const auto now = options_.clock ? options_.clock() : microseconds_since_2020();
+    index.set_number(txn.get(), meta::id_limit, std::max(last_id_ >> 12U, now) + IdSource::window);
     index.set_number(txn.get(), meta::next_segment, next_segment_);
     index.set_number(txn.get(), meta::next_mailbox, next_mailbox_);
     index.set_number(txn.get(), meta::commits, commits_ + 1);

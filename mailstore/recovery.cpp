@@ -70,6 +70,9 @@ void seal_orphan(Core& core, std::uint64_t number) {
   if (!file && errno != ENOENT) throw Failure(from_errno("opening a segment"));
   if (file && !try_lock(file.get(), 0, 0)) return;  // alive after all
 
+  // First synced, then judged: what is judged good must not be lost by the next power failure. Nobody else writes to
+  // it, its lock is ours; nor does anybody wait for this sync with the index in his hands.
+  if (file && core.files.sync(file.get()) != 0) throw Failure(from_errno("syncing a segment after an unclean stop"));
   std::vector<std::uint64_t> emptied;
   {
     std::optional<Turnstile::Pass> pass(std::in_place, core.turnstile);
@@ -82,8 +85,6 @@ void seal_orphan(Core& core, std::uint64_t number) {
     if (file) {
       size = size_of(file.get());
       if (row->live_records > 0 && size < row->durable) unusable(core, number, "is cut off");
-      // First synced, then judged: what is judged good must not be lost by the next power failure.
-      if (core.files.sync(file.get()) != 0) throw Failure(from_errno("syncing a segment after an unclean stop"));
     }
     Change change(core.index, txn.get());
     for (const auto& one : row->unproven) {

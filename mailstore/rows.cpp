@@ -5,10 +5,13 @@
 namespace mailstore {
 namespace {
 constexpr std::uint8_t row_version = 1;
+// Of an entry that says when its message was retrieved; any other stays as short as it was.
+constexpr std::uint8_t retrieved_entry_version = 2;
 constexpr std::uint8_t flag_a = 1;
-// Of domains and mailboxes. Version 2: domains have quota, catch-all and plus addressing; a mailbox tells a quota of
-// none from no quota of its own.
-constexpr std::uint8_t directory_version = 2;
+// Version 2 of domains has quota, catch-all and plus addressing.
+constexpr std::uint8_t domain_version = 2;
+// Version 2 of mailboxes tells a quota of none from no quota of its own, version 3 has a secret for APOP.
+constexpr std::uint8_t mailbox_version = 3;
 constexpr std::uint8_t flag_locked = 1, flag_removed = 2, flag_no_plus = 4, flag_quota = 8;
 
 template <std::unsigned_integral T>
@@ -70,19 +73,21 @@ MessageRow decode_message(std::string_view value) {
 
 void encode(const Entry& entry, std::string& out) {
   Encoder to(out);
-  to.number(row_version).number(std::uint8_t{0}).number(entry.ordinal);
+  to.number(entry.retrieved != 0 ? retrieved_entry_version : row_version).number(std::uint8_t{0}).number(entry.ordinal);
   to.number(static_cast<std::uint32_t>(entry.header_octets)).number(entry.octets).number(entry.arrival);
+  if (entry.retrieved != 0) to.number(entry.retrieved);
 }
 
 Entry decode_entry(MessageId id, std::string_view value) {
   Decoder from(value, "entry of a maildrop");
-  from.version(row_version);
+  const auto version = from.version(retrieved_entry_version);
   from.number<std::uint8_t>();
   Entry entry{.id = id};
   entry.ordinal = from.number<std::uint16_t>();
   entry.header_octets = from.number<std::uint32_t>();
   entry.octets = from.number<std::uint64_t>();
   entry.arrival = from.number<std::uint64_t>();
+  if (version >= retrieved_entry_version) entry.retrieved = from.number<std::uint64_t>();
   from.end();
   return entry;
 }
@@ -140,14 +145,14 @@ SegmentRow decode_segment(std::string_view value) {
 void encode(const Domain& domain, std::string& out) {
   Encoder to(out);
   const auto flags = (domain.locked ? flag_locked : 0) | (domain.plus_addressing ? 0 : flag_no_plus);
-  to.number(directory_version).number(std::to_underlying(domain.kind)).number(static_cast<std::uint8_t>(flags));
+  to.number(domain_version).number(std::to_underlying(domain.kind)).number(static_cast<std::uint8_t>(flags));
   to.number(domain.created).text(domain.alias_of);
   to.number(domain.quota_octets).text(domain.catch_all);
 }
 
 Domain decode_domain(std::string_view name, std::string_view value) {
   Decoder from(value, "row of a domain");
-  const auto version = from.version(directory_version);
+  const auto version = from.version(domain_version);
   Domain domain{.name = std::string(name)};
   domain.kind = static_cast<DomainKind>(from.number<std::uint8_t>());
   if (domain.kind < DomainKind::local || domain.kind > DomainKind::drop) from.broken("has an unknown kind");
@@ -167,17 +172,18 @@ Domain decode_domain(std::string_view name, std::string_view value) {
 void encode(const MailboxRow& row, std::string& out) {
   const auto& box = row.mailbox;
   Encoder to(out);
-  to.number(directory_version);
+  to.number(mailbox_version);
   to.number(static_cast<std::uint8_t>((box.locked ? flag_locked : 0) | (row.removed ? flag_removed : 0) |
                                       (box.quota_octets ? flag_quota : 0)));
   to.number(std::to_underlying(box.number)).number(box.created).number(row.removed_at);
   to.number(box.quota_octets.value_or(0)).number(box.quota_messages).number(box.credential.version);
   to.text(box.display).text(box.credential.password_hash).text(box.credential.scram_sha256);
+  to.text(box.apop_secret);
 }
 
 MailboxRow decode_mailbox(std::string_view key, std::string_view value) {
   Decoder from(value, "row of a mailbox");
-  const auto version = from.version(directory_version);
+  const auto version = from.version(mailbox_version);
   MailboxRow row;
   auto& box = row.mailbox;
   box.address = address_of(key);
@@ -194,6 +200,7 @@ MailboxRow decode_mailbox(std::string_view key, std::string_view value) {
   box.display = from.text();
   box.credential.password_hash = from.text();
   box.credential.scram_sha256 = from.text();
+  if (version >= 3) box.apop_secret = from.text();
   from.end();
   return row;
 }

@@ -4,6 +4,7 @@
 #include <sodium/core.h>
 #include <sodium/randombytes.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <filesystem>
 
@@ -30,14 +31,21 @@ void make_folders(Files& files, const std::filesystem::path& path) {
 
 void start_ids(Core& core) {
   const auto slot = core.writer_slot.take();
-  const auto now = microseconds_since_2020();
+  const auto now = core.now();
   std::optional<Turnstile::Pass> pass(std::in_place, core.turnstile);
   lmdb::Txn txn(core.index.env(), 0);
   pass.reset();
   const auto stored = core.index.number(txn.get(), meta::id_limit);
   const auto limit = std::max(now, stored) + IdSource::window;
   core.index.set_number(txn.get(), meta::id_limit, limit);
-  txn.commit();
+  if (const int code = txn.try_commit(); code != MDB_SUCCESS) {
+    if (core.index.broken()) {
+      // As in the committer, which may never be asked for anything: without ids nothing is handed in.
+      core.warn("the index failed while it was written and serves this process no more, so it ends");
+      ::_exit(1);
+    }
+    lmdb::raise(code, "mdb_txn_commit");
+  }
   core.ids.start(now, stored, limit, slot, core.generation);
 }
 
@@ -134,7 +142,7 @@ asio::awaitable<Result<Draft>> Store::begin() {
   auto& core = impl_->core;
   if (!has_room(core)) co_return fail(Errc::full, "the disk is down to [store] reserve");
   for (int attempt = 0; attempt < 3; ++attempt) {
-    if (const auto id = core.ids.next(microseconds_since_2020())) {
+    if (const auto id = core.ids.next(core.now())) {
       co_return Draft(std::make_unique<Draft::Impl>(impl_, *id));
     }
     if (!core.ids.started()) {
@@ -164,12 +172,13 @@ asio::awaitable<Result<void>> Store::accept(Draft draft, Envelope envelope, Body
                   .encoded_envelope = {},
                   .body = {},
                   .checksum = 0,
-                  .streamed = std::nullopt,
+                  .streamed = nullptr,
                   .done = nullptr};
   encode_envelope(arrival.envelope, arrival.encoded_envelope);
   // An entry numbers its owner with 16 bits; a longer envelope would be taken for damage.
   if (arrival.envelope.owners.size() > 0xFFFF || arrival.encoded_envelope.size() > envelope_limit)
     co_return fail(Errc::conflict, "the message has more recipients than a record can name");
+  if (from.stream_failed) co_return std::unexpected(*from.stream_failed);
   if (from.stream) {
     auto finishing = draft.finish_stream(arrival);
     auto finished = co_await std::move(finishing);
@@ -183,13 +192,11 @@ asio::awaitable<Result<void>> Store::accept(Draft draft, Envelope envelope, Body
     impl_->committer->submit(std::move(arrival));
   };
   auto committing = await_completion<Result<void>>(std::move(start));
-  auto result = co_await std::move(committing);
-  from.accepted = result.has_value();
-  co_return result;
+  co_return co_await std::move(committing);
 }
 
 asio::awaitable<Result<RemoveResult>> Store::remove(const MaildropLock& lock, std::vector<MessageId> ids) {
-  // In pieces, each durable by itself: a long QUIT does not hold the index from others.
+  // In pieces, each durable by itself, with rests: a long QUIT does not hold the index from others.
   constexpr std::size_t piece = 250;  // four rows each
   RemoveResult total;
   const auto mailbox = lock.mailbox();
@@ -203,9 +210,14 @@ asio::awaitable<Result<RemoveResult>> Store::remove(const MaildropLock& lock, st
       for (const auto id : some) *counted += change.remove_entry(mailbox, id) ? 1 : 0;
       return {};
     };
+    const auto begun = std::chrono::steady_clock::now();
     auto removing = impl_->commit(rows, std::move(apply));
     const auto removed = co_await std::move(removing);
     if (!removed) co_return std::unexpected(removed.error());
+    if (at + piece < ids.size()) {
+      auto resting = rest(std::chrono::steady_clock::now() - begun);
+      co_await std::move(resting);
+    }
     total.removed += *counted;
     impl_->core.counters.removed.fetch_add(*counted, std::memory_order_relaxed);
   }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <asio/awaitable.hpp>
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -34,7 +35,9 @@ struct Options {
   std::uint64_t segment_size = std::uint64_t{128} << 20U;  ///< a segment is sealed once it is this long
   bool alone = false;        ///< refused (`conflict`) while another process has the store open; keeps others out
   bool past_damage = false;  ///< opened although segments are missing or cut off: for check and repair
-  Files* files = nullptr;    ///< in place of the system's file calls, for fault tests; outlives the store
+  std::chrono::milliseconds care_every{30'000};  ///< files that others unlinked are closed, dead readers' pages freed
+  std::function<std::uint64_t()> clock;          ///< microseconds since 2020, in place of the system's clock, for tests
+  Files* files = nullptr;  ///< in place of the system's file calls, for fault tests; outlives the store
   std::function<void(std::string_view)> warn;  ///< told once for each trouble found; any thread
 };
 
@@ -91,6 +94,7 @@ struct MailboxChange {
   std::optional<std::optional<std::uint64_t>> quota_octets;  ///< the inner nullopt: its domain's
   std::optional<std::uint64_t> quota_messages;
   std::optional<Credential> credential;
+  std::optional<std::string> apop_secret;  ///< empty: none
 };
 
 struct DomainChange {
@@ -107,6 +111,11 @@ struct PurgeResult {
 
 struct RemoveResult {
   std::uint64_t removed = 0;
+};
+
+struct ExpiryResult {
+  std::uint64_t removed = 0;
+  std::uint64_t busy = 0;  ///< maildrops left for another time: somebody reads them
 };
 
 class Store {
@@ -147,6 +156,18 @@ class Store {
                                    std::size_t want);
   /// Removes messages from the maildrop; durable on success. Ids that are gone already count as done.
   asio::awaitable<Result<RemoveResult>> remove(const MaildropLock& lock, std::vector<MessageId> ids);
+  /// Notes that these messages were retrieved at `when` (microseconds since the Unix epoch), durable on success. The
+  /// first time counts; ids that are gone are passed over.
+  asio::awaitable<Result<void>> note_retrieved(const MaildropLock& lock, std::vector<MessageId> ids,
+                                               std::uint64_t when);
+  /// Removes every message of which it was noted that it was retrieved at `before` or earlier, in pieces, with rests.
+  /// `told` hears of each piece once it is durable: the mailbox's address and the ids.
+  asio::awaitable<Result<ExpiryResult>> remove_retrieved(
+      std::uint64_t before, std::function<void(std::string_view, std::span<const MessageId>)> told);
+  /// When the maildrop was last taken for a session, as noted below; 0: never. Outlives processes; the last notes
+  /// before the machine stopped may be lost.
+  Result<std::uint64_t> last_login(const MaildropLock& lock);
+  Result<void> note_login(const MaildropLock& lock, std::uint64_t when);
 
   // ---- directory
 

@@ -23,21 +23,6 @@ class Store::Impl : public std::enable_shared_from_this<Store::Impl> {
 /// The number of a segment that was never made; blocks on the commit thread once in many calls.
 Result<std::uint64_t> new_segment_number(Store::Impl& store);
 
-/// The segment of one long message while it comes in.
-class StreamSegment {
- public:
-  /// Makes the file; blocks. The row comes with the message.
-  StreamSegment(Core& core, std::uint64_t number);
-  void write(std::string_view octets);
-  /// Record and footer behind the octets, all synced; blocks.
-  StreamedBody finish(const RecordHeader& header, std::string_view envelope);
-  std::uint64_t number() const { return writer_.number(); }
-
- private:
-  Core& core_;
-  SegmentWriter writer_;
-};
-
 class Draft::Impl {
  public:
   Impl(std::shared_ptr<Store::Impl> from, MessageId given) : store(std::move(from)), id(given) {}
@@ -48,8 +33,7 @@ class Draft::Impl {
   std::uint64_t size = 0;
   std::uint64_t held = 0;  ///< octets of this draft that count towards the process's budget
   std::unique_ptr<StreamSegment> stream;
-  bool stream_failed = false;
-  bool accepted = false;
+  std::optional<Error> stream_failed;
   /// XXH3 over what is streamed; a short message is summed in one go.
   std::unique_ptr<void, void (*)(void*)> checksum{nullptr, [](void*) {}};
 };

@@ -84,12 +84,14 @@ struct Entry {
   std::uint64_t header_octets = 0;  ///< stored octets of the header section, without the owner's lines
   std::uint16_t ordinal = 0;        ///< which of the record's owners this maildrop is
   std::uint64_t arrival = 0;        ///< position in the maildrop's arrival order
+  std::uint64_t retrieved = 0;      ///< when that was noted first, microseconds since the Unix epoch; 0: never
 };
 
 /// What a POP3 session sees: the maildrop as it was at log-in. What arrives later is not part of it.
 struct View {
   MailboxNumber mailbox{};
   std::uint64_t arrivals = 0;  ///< entries with an arrival number above this came later
+  MessageId last;              ///< nothing of the view lies behind it: a walk ends here, however much came later
   std::uint64_t messages = 0;
   std::uint64_t octets = 0;
 };

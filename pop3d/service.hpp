@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "common/auth/guard.hpp"
 #include "common/auth/verifier.hpp"
 #include "common/daemon/daemon.hpp"
 #include "common/daemon/snapshot.hpp"
@@ -29,6 +30,7 @@ class Service final : public common::daemon::Service {
   void stop(std::chrono::milliseconds grace) override;
   common::net::Server& listeners() override { return *server_; }
   void add_status(nlohmann::json& status) override;
+  bool serves(common::config::Kind kind) const override { return kind == common::config::Kind::pop3; }
 
  private:
   /// By the virtual server's id.
@@ -40,8 +42,10 @@ class Service final : public common::daemon::Service {
   mailstore::Options options_;
   std::size_t threads_ = 0;
   std::atomic<std::chrono::milliseconds> keep_removed_{};
+  std::atomic<std::chrono::milliseconds> expire_{};  ///< of messages that were retrieved; 0: never
   std::shared_ptr<mailstore::Store> store_;
   std::unique_ptr<common::auth::Verifier> verifier_;
+  std::unique_ptr<common::auth::Guard> guard_;
   // Last: destroying it destroys the sessions that are left, and they refer to all of the above.
   std::unique_ptr<common::net::Server> server_;
 };

@@ -12,4 +12,7 @@ namespace pop3d {
 /// runs. Both outlive it, but for the store once the executor has stopped. Several daemons may do it on one store.
 asio::awaitable<void> sweep_removed(mailstore::Store& store, const std::atomic<std::chrono::milliseconds>& keep);
 
+/// Removes messages that were retrieved longer ago than `expire` (0: none), in the same way.
+asio::awaitable<void> sweep_retrieved(mailstore::Store& store, const std::atomic<std::chrono::milliseconds>& expire);
+
 }  // namespace pop3d

@@ -1,5 +1,6 @@
 #include "smtpd/server.hpp"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <thread>
 #include <utility>
@@ -18,6 +19,12 @@ std::vector<common::config::Server> smtp_servers(const common::config::Config& c
     if (server.kind != common::config::Kind::pop3) servers.push_back(server);
   }
   return servers;
+}
+
+bool wants_dns(const std::vector<common::config::Server>& servers) {
+  return std::ranges::any_of(servers, [](const common::config::Server& server) {
+    return server.messages.reverse_dns || server.messages.helo_check == "fcrdns";
+  });
 }
 
 std::string too_many_connections(const common::config::Server& server) {
@@ -53,6 +60,17 @@ std::expected<void, std::string> SmtpService::prepare(const common::config::Conf
   if (!made) return std::unexpected(std::move(made.error()));
   servers_.set(std::make_shared<const VirtualServers>(std::move(*made)));
 
+  // What it reads of the machine is read now: later the daemon may have no right to it.
+  if (wants_dns(servers)) {
+    auto dns = common::dns::read_settings(config.suite.dns);
+    if (!dns) return std::unexpected(std::move(dns.error()));
+    dns_ = std::move(*dns);
+  }
+  auto table = common::auth::GuardTable::open(config.suite.run.directory / "guard", config.suite.run.user);
+  if (!table) return std::unexpected(std::move(table.error()));
+  guard_.emplace(std::move(*table), common::auth::make_guard_terms(config.suite.guessing),
+                 common::system_clock_source());
+
   store_options_.path = config.suite.store.path;
   store_options_.map_size = config.suite.store.map_size;
   store_options_.reserve = config.suite.store.reserve;
@@ -71,6 +89,11 @@ std::expected<void, std::string> SmtpService::start() {
   if (!opened) return std::unexpected(std::move(opened.error().detail));
   store_ = std::move(*opened);
   verifier_.emplace(std::max(1U, std::thread::hardware_concurrency()), remembered_passwords);
+  resolver_.emplace();
+  if (dns_) {
+    auto configured = resolver_->configure(*dns_);
+    if (!configured) return std::unexpected(std::move(configured.error()));
+  }
   listeners_->start();
   return {};
 }
@@ -81,6 +104,14 @@ std::expected<std::vector<std::string>, std::string> SmtpService::reload(const c
     return std::unexpected("no server of kind \"smtp\" or \"lmtp\" is left in the new configuration");
   auto made = make_servers(servers);
   if (!made) return std::unexpected(std::move(made.error()));
+  std::optional<common::dns::Settings> dns;
+  if (wants_dns(servers)) {
+    auto read = common::dns::read_settings(config.suite.dns);
+    if (!read) return std::unexpected(std::move(read.error()));
+    dns = std::move(*read);
+    auto configured = resolver_->configure(*dns);
+    if (!configured) return std::unexpected(std::move(configured.error()));
+  }
   const auto old = servers_.get();
   // While the listeners change, connections of the old ones and of the new ones come in.
   VirtualServers both = *made;
@@ -89,17 +120,21 @@ std::expected<std::vector<std::string>, std::string> SmtpService::reload(const c
   auto reloaded = listeners_->reload(servers);
   if (!reloaded) {
     servers_.set(old);
+    if (dns && dns_) (void)resolver_->configure(*dns_);  // they were good before
     return std::unexpected(std::move(reloaded.error()));
   }
   servers_.set(std::make_shared<const VirtualServers>(std::move(*made)));
+  dns_ = std::move(dns);
+  guard_->set_terms(common::auth::make_guard_terms(config.suite.guessing));
   return std::vector<std::string>{};
 }
 
 void SmtpService::stop(std::chrono::milliseconds grace) {
   listeners_->stop(grace);
-  // Before the listeners, and with them the sessions, are destroyed: what still waits for a password or a commit hears
-  // of it while the threads' contexts are there, and the store finishes what it was handed.
+  // Before the listeners, and with them the sessions, are destroyed: what still waits for a password, a name or a
+  // commit hears of it while the threads' contexts are there, and the store finishes what it was handed.
   verifier_.reset();
+  resolver_.reset();
   store_.reset();
 }
 
@@ -108,6 +143,8 @@ void SmtpService::add_status(nlohmann::json& status) {
   const auto counters = store_->counters();
   status["messages"] = {
       {"accepted", counters.accepted}, {"delivered", counters.entries}, {"commits", counters.commits}};
+  const auto held = guard_->counters();
+  status["log_ins"] = {{"failed", held.failed}, {"delayed", held.delayed}, {"refused", held.refused}};
 }
 
 asio::awaitable<void> SmtpService::serve(common::net::Worker& worker, common::net::Stream stream,
@@ -119,7 +156,7 @@ asio::awaitable<void> SmtpService::serve(common::net::Worker& worker, common::ne
     if (found == servers->end()) co_return;  // taken away by a reload at this moment
     server = found->second;
   }
-  const Services services{*store_, *verifier_};
+  const Services services{*store_, *verifier_, *guard_, *resolver_};
   Session session{services, worker, std::move(stream), std::move(server)};
   co_await session.run(door.tls);
 }

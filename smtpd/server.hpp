@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "common/auth/guard.hpp"
 #include "common/auth/verifier.hpp"
 #include "common/daemon/daemon.hpp"
 #include "common/daemon/snapshot.hpp"
@@ -25,6 +26,7 @@ class SmtpService final : public common::daemon::Service {
   void stop(std::chrono::milliseconds grace) override;
   common::net::Server& listeners() override { return *listeners_; }
   void add_status(nlohmann::json& status) override;
+  bool serves(common::config::Kind kind) const override { return kind != common::config::Kind::pop3; }
 
  private:
   /// By id, the file's name.
@@ -35,6 +37,9 @@ class SmtpService final : public common::daemon::Service {
   mailstore::Options store_options_;
   std::shared_ptr<mailstore::Store> store_;
   std::optional<common::auth::Verifier> verifier_;
+  std::optional<common::auth::Guard> guard_;
+  std::optional<common::dns::Settings> dns_;  ///< in force; nullopt: no server asks the DNS
+  std::optional<common::dns::Resolver> resolver_;
   common::daemon::Snapshot<VirtualServers> servers_;
   // Last: sessions that are left when it goes use what stands above.
   std::unique_ptr<common::net::Server> listeners_;

@@ -19,7 +19,7 @@ namespace {
 constexpr unsigned long long argon2_passes = 2;
 constexpr std::size_t argon2_memory = std::size_t{19} << 20U;
 // What an imported hash may cost at most: a check must not hold a thread for seconds or take the machine's memory.
-constexpr std::uint64_t argon2_most_kib = std::uint64_t{256} << 10U;
+constexpr std::uint64_t most_kib = std::uint64_t{256} << 10U;
 constexpr std::uint64_t argon2_most_passes = 16;
 constexpr std::uint64_t sha_most_rounds = 5'000'000;
 constexpr std::uint64_t bcrypt_most_cost = 15;
@@ -49,15 +49,29 @@ std::string crypt_text(std::string_view hash, std::string_view password) {
 
 std::uint64_t number_behind(std::string_view text, std::string_view key) {
   const auto at = text.find(key);
+  if (at == text.npos) return 0;
   std::uint64_t value = 0;
-  if (at != text.npos) std::from_chars(text.data() + at + key.size(), text.data() + text.size(), value);
-  return value;
+  const auto parsed = std::from_chars(text.data() + at + key.size(), text.data() + text.size(), value);
+  return parsed.ec == std::errc::result_out_of_range ? ~std::uint64_t{0} : value;
+}
+
+/// What a check of a yescrypt hash takes in KiB, from its "j9T$...": flags, then the logarithm of N and r, each a
+/// letter of crypt's own alphabet as crypt_gensalt(3) writes them. Other forms: more than there is.
+std::uint64_t yescrypt_kib(std::string_view setting) {
+  constexpr std::string_view letters = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+  constexpr std::size_t one_letter = 48;  // those behind it begin a longer number
+  if (setting.find('$') != 3 || setting.front() != 'j') return ~std::uint64_t{0};
+  const auto cost = letters.find(setting[1]);
+  const auto block = letters.find(setting[2]);
+  if (cost >= one_letter || block >= one_letter) return ~std::uint64_t{0};
+  return (block + 1) << (cost + 1) >> 3U;  // 128 r N octets
 }
 
 bool too_dear(std::string_view hash) {
   if (hash.starts_with(argon2id))
-    return number_behind(hash, "m=") > argon2_most_kib || number_behind(hash, "t=") > argon2_most_passes;
+    return number_behind(hash, "m=") > most_kib || number_behind(hash, "t=") > argon2_most_passes;
   if (hash.starts_with("$2")) return number_behind(hash.substr(3), "$") > bcrypt_most_cost;
+  if (hash.starts_with("$y$")) return yescrypt_kib(hash.substr(3)) > most_kib;
   if (hash.starts_with("$5$") || hash.starts_with("$6$")) return number_behind(hash, "rounds=") > sha_most_rounds;
   return false;
 }

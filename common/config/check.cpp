@@ -19,6 +19,7 @@ class Check {
   void certificate();
   void authentication();
   void timeouts();
+  void lmtp_port();
 
  private:
   void tell(std::uint32_t line, std::string_view key, std::string what, std::string remedy) {
@@ -86,6 +87,16 @@ void Check::timeouts() {
        R"(write "10m" or more)");
 }
 
+void Check::lmtp_port() {
+  // RFC 2033 5: who connects to port 25 expects SMTP.
+  if (server_.kind != Kind::lmtp) return;
+  for (std::size_t i = 0; i < server_.listen.size(); ++i) {
+    if (server_.listen[i].port != 25) continue;
+    tell(places_.listen[i], "listen", "\"" + escape(server_.listen[i].text, 80) + "\" is the port of SMTP",
+         "choose another port for lmtp, as 24, or a Unix socket");
+  }
+}
+
 }  // namespace
 
 void check_server(const ReadServer& read, std::vector<Mistake>& mistakes) {
@@ -95,6 +106,7 @@ void check_server(const ReadServer& read, std::vector<Mistake>& mistakes) {
   check.certificate();
   check.authentication();
   check.timeouts();
+  check.lmtp_port();
 }
 
 void check_addresses(const std::vector<ReadServer>& servers, std::vector<Mistake>& mistakes) {

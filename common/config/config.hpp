@@ -5,6 +5,7 @@
 #include <expected>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -27,6 +28,7 @@ struct Run {
   std::string user;
   std::filesystem::path directory;
   std::int64_t threads = 0;
+  std::string sandbox;  ///< auto, required, off
 };
 enum class LogLevel : std::uint8_t { error, warning, info, debug };
 struct Log {
@@ -35,12 +37,23 @@ struct Log {
   std::string format;  ///< text, json
 };
 struct Dns {
-  std::vector<std::string> servers;
-  std::map<std::string, std::vector<std::string>> hosts;
-  std::vector<std::string> insecure;
+  std::vector<std::string> servers;                       ///< "192.0.2.53:53", "[2001:db8::53]:53"
+  std::map<std::string, std::vector<std::string>> hosts;  ///< lower-case A-labels; numeric
+  std::vector<std::string> insecure;                      ///< lower-case A-labels, or "."
+  Duration timeout{};
 };
 struct Metrics {
   std::string listen;
+};
+/// Table [auth] of pennypost.toml: how guessing of passwords is held back. [auth] of a server is `Auth`.
+struct Guessing {
+  std::int64_t failures = 0;  ///< 0: no limit, as in the next two
+  std::int64_t address_failures = 0;
+  std::int64_t account_failures = 0;
+  Duration failure_window{};
+  Duration delay_max{};
+  Duration known_for{};
+  std::vector<std::string> trusted;
 };
 struct Suite {
   Store store;
@@ -48,6 +61,7 @@ struct Suite {
   Log log;
   Dns dns;
   Metrics metrics;
+  Guessing guessing;
 };
 
 enum class Kind : std::uint8_t { smtp, lmtp, pop3 };
@@ -120,7 +134,7 @@ struct AccessLog {
 struct Pop3 {
   bool apop = false;
   Duration login_delay{};
-  std::string expire;
+  std::optional<Duration> expire;  ///< nullopt: never
   bool delete_on_retrieve = false;
 };
 

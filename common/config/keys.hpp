@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <limits>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -21,19 +22,24 @@ enum class File : std::uint8_t { suite, server };
 /// What a key takes.
 enum class Type : std::uint8_t {
   boolean,
-  count,    ///< whole number
-  size,     ///< "50MB", octets
-  time,     ///< "5m"
-  text,     ///< any text without control characters
-  domain,   ///< a domain name, kept as lower-case A-labels
-  path,     ///< absolute, or one of `choices`
-  choice,   ///< one of `choices`
-  choices,  ///< a list of them, each once
-  texts,    ///< a list of texts
-  times,    ///< a list of times
-  hosts,    ///< a table of names with lists of addresses
-  sni,      ///< [[tls.sni]] tables
-  listen,   ///< a list of addresses to listen on
+  count,          ///< whole number
+  size,           ///< "50MB", octets
+  time,           ///< "5m"
+  time_or_never,  ///< the same, or "never"
+  text,           ///< any text without control characters
+  domain,         ///< a domain name, kept as lower-case A-labels
+  path,           ///< absolute, or one of `choices`
+  choice,         ///< one of `choices`
+  choices,        ///< a list of them, each once
+  texts,          ///< a list of texts
+  networks,       ///< a list of numeric addresses and networks
+  times,          ///< a list of times
+  lists,          ///< a table of names with lists of texts
+  hosts,          ///< a table of domain names with lists of numeric addresses
+  zones,          ///< a list of domain names, "." among them
+  servers,        ///< a list of address:port
+  sni,            ///< [[tls.sni]] tables
+  listen,         ///< a list of addresses to listen on
 };
 
 /// The virtual servers that a key belongs to, as a set of bits; a suite-wide key has `every`.
@@ -46,9 +52,10 @@ std::string format_scope(Scope scope);
 
 /// Where a key's value lives in Config. `monostate`: known, but no part of Config has it yet.
 using Hosts = std::map<std::string, std::vector<std::string>>;
-using Slot = std::variant<std::monostate, bool*, std::int64_t*, Octets*, Duration*, std::string*,
-                          std::filesystem::path*, LogLevel*, Kind*, Role*, std::vector<std::string>*,
-                          std::vector<Duration>*, Hosts*, std::vector<Sni>*, std::vector<Listen>*>;
+using Slot =
+    std::variant<std::monostate, bool*, std::int64_t*, Octets*, Duration*, std::string*, std::filesystem::path*,
+                 LogLevel*, Kind*, Role*, std::vector<std::string>*, std::optional<Duration>*, std::vector<Duration>*,
+                 Hosts*, std::vector<Sni>*, std::vector<Listen>*>;
 
 /// A default, as it would be written in the file. `{id}` stands for the file's name without .toml, `{host}` for the
 /// machine's name.

@@ -17,6 +17,8 @@ std::string_view type_name(const Key& key) {
       return "size";
     case Type::time:
       return "time";
+    case Type::time_or_never:
+      return "time, or never";
     case Type::text:
       return "text";
     case Type::domain:
@@ -29,10 +31,18 @@ std::string_view type_name(const Key& key) {
       return "list of";
     case Type::texts:
       return "list of texts";
+    case Type::networks:
+      return "list of addresses and networks";
     case Type::times:
       return "list of times";
-    case Type::hosts:
+    case Type::lists:
       return "table of lists";
+    case Type::hosts:
+      return "table of names with lists of addresses";
+    case Type::zones:
+      return "list of domain names";
+    case Type::servers:
+      return "list of addresses with ports";
     case Type::sni:
       return "list of tables";
     case Type::listen:
@@ -43,7 +53,8 @@ std::string_view type_name(const Key& key) {
 
 std::string format_bound(const Key& key, std::int64_t bound) {
   if (key.type == Type::size) return format_size(static_cast<Octets>(bound));
-  if (key.type == Type::time || key.type == Type::times) return format_time(Duration{bound});
+  if (key.type == Type::time || key.type == Type::time_or_never || key.type == Type::times)
+    return format_time(Duration{bound});
   return std::to_string(bound);
 }
 
@@ -96,7 +107,7 @@ void append_keys(std::string& out, File file) {
   std::string_view table;
   for (const Key& key : keys(file)) {
     const auto dot = key.name.find('.');
-    const bool is_map = dot == std::string_view::npos && key.type == Type::hosts;
+    const bool is_map = dot == std::string_view::npos && key.type == Type::lists;
     const std::string_view in = dot != std::string_view::npos ? key.name.substr(0, dot) : is_map ? key.name : "";
     const bool first = &key == &keys(file).front();
     if (first || in != table) {

@@ -1,4 +1,5 @@
 #include <arpa/inet.h>
+#include <fmt/format.h>
 #include <sys/un.h>
 
 #include <algorithm>
@@ -70,6 +71,18 @@ std::expected<Listen, Wrong> parse_listen(std::string_view text) {
   inet_ntop(family, &octets, name.data(), name.size());
   listen.address = name.data();
   return listen;
+}
+
+std::expected<std::string, Wrong> parse_server(std::string_view text) {
+  const auto usage = R"(write address:port, as "192.0.2.53:53" or "[2001:db8::53]:53")";
+  if (text.starts_with("unix:") || text.ends_with(",tls")) {
+    return std::unexpected(wrong(text, "is no server's address", usage));
+  }
+  auto listen = parse_listen(text);
+  if (!listen) return std::unexpected(Wrong{0, std::move(listen.error().what), usage});
+  if (listen->port == 0) return std::unexpected(wrong(text, "has no port from 1 to 65535", usage));
+  return is_six(*listen) ? fmt::format("[{}]:{}", listen->address, listen->port)
+                         : fmt::format("{}:{}", listen->address, listen->port);
 }
 
 bool is_loopback(const Listen& listen) {

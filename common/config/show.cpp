@@ -18,7 +18,7 @@ std::string show(File file, Scope scope, Owner shown, Owner standard, bool defau
     const auto dot = key.name.find('.');
     const std::string_view in = dot == std::string_view::npos ? "" : key.name.substr(0, dot);
     const std::string gap = text.empty() ? "" : "\n";
-    if (in.empty() && key.type == Type::hosts) {
+    if (in.empty() && key.type == Type::lists) {
       // A table itself. It holds nothing as long as no part of Config has it.
       text += gap + "[" + std::string{key.name} + "]\n";
       table = key.name;

@@ -1,14 +1,17 @@
 #include "common/config/values.hpp"
 
+#include <arpa/inet.h>
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <optional>
 #include <utility>
 
 #include "common/address.hpp"
 #include "common/escape.hpp"
+#include "common/network.hpp"
 
 namespace common::config {
 namespace {
@@ -30,6 +33,16 @@ std::string join(const std::vector<std::string_view>& names) {
   std::string text;
   for (const auto name : names) text += (text.empty() ? "" : ", ") + std::string{name};
   return text;
+}
+
+/// The address as the system writes it.
+std::optional<std::string> numeric(const std::string& text) {
+  in6_addr octets{};  // room for either family
+  const int family = text.contains(':') ? AF_INET6 : AF_INET;
+  if (text.contains('\0') || inet_pton(family, text.c_str(), &octets) != 1) return std::nullopt;
+  std::array<char, INET6_ADDRSTRLEN> name{};
+  inet_ntop(family, &octets, name.data(), name.size());
+  return name.data();
 }
 
 /// Reads the values of one key and gathers what is wrong with them.
@@ -67,11 +80,16 @@ class Reader {
   std::optional<std::size_t> choice(const Node& node);
   std::optional<Duration> time(const Node& node);
   std::vector<std::string> texts(const Node& node);
+  void read_networks(const Node& node, const Slot& slot);
   void read_size(const Node& node, const Slot& slot);
+  void read_time_or_never(const Node& node, const Slot& slot);
   void read_choice(const Node& node, const Slot& slot);
   void read_choices(const Node& node, const Slot& slot);
   void read_times(const Node& node, const Slot& slot);
+  void read_lists(const Node& node, const Slot& slot);
   void read_hosts(const Node& node, const Slot& slot);
+  void read_zones(const Node& node, const Slot& slot);
+  void read_servers(const Node& node, const Slot& slot);
   void read_sni(const Node& node, const Slot& slot);
   void read_listen(const Node& node, const Slot& slot);
 
@@ -88,6 +106,7 @@ std::string_view Reader::wanted() const {
     case Type::size:
       return "a size";
     case Type::time:
+    case Type::time_or_never:
       return "a time";
     case Type::text:
     case Type::domain:
@@ -96,10 +115,15 @@ std::string_view Reader::wanted() const {
       return "a text";
     case Type::choices:
     case Type::texts:
+    case Type::zones:
+    case Type::servers:
     case Type::listen:
       return "a list of texts";
+    case Type::networks:
+      return "a list of addresses and networks";
     case Type::times:
       return "a list of times";
+    case Type::lists:
     case Type::hosts:
       return "a table of lists";
     case Type::sni:
@@ -211,6 +235,12 @@ void Reader::read_size(const Node& node, const Slot& slot) {
   if (in_range(node, value, format)) put(slot, static_cast<Octets>(value));
 }
 
+void Reader::read_time_or_never(const Node& node, const Slot& slot) {
+  const auto* word = std::get_if<std::string>(&node.value);
+  if (word != nullptr && *word == "never") return put(slot, std::optional<Duration>{});
+  if (const auto value = time(node)) put(slot, std::optional{*value});
+}
+
 void Reader::read_choice(const Node& node, const Slot& slot) {
   const auto index = choice(node);
   if (!index) return;
@@ -247,6 +277,23 @@ std::vector<std::string> Reader::texts(const Node& node) {
   return found;
 }
 
+void Reader::read_networks(const Node& node, const Slot& slot) {
+  constexpr std::string_view usage = R"(write a list, as ["192.0.2.7", "2001:db8::/32"])";
+  const auto* list = as<List>(node, usage);
+  if (list == nullptr) return;
+  std::vector<std::string> found;
+  for (const Node& item : *list) {
+    const auto* value = text(item);
+    if (value == nullptr) continue;
+    if (const auto network = parse_network(*value); !network) {
+      wrong(item, in_quotes(*value) + " " + network.error(), usage);
+    } else {
+      found.push_back(*value);
+    }
+  }
+  put(slot, std::move(found));
+}
+
 void Reader::read_times(const Node& node, const Slot& slot) {
   const auto* list = as<List>(node, R"(write a list, as ["15m", "4h"])");
   if (list == nullptr) return;
@@ -258,12 +305,74 @@ void Reader::read_times(const Node& node, const Slot& slot) {
   put(slot, std::move(found));
 }
 
+void Reader::read_lists(const Node& node, const Slot& slot) {
+  const auto* table = as<Table>(node, R"(write a table, as { "name" = ["text"] })");
+  if (table == nullptr) return;
+  Hosts lists;
+  for (const Member& member : *table) lists.emplace(member.name, texts(member.node));
+  put(slot, std::move(lists));
+}
+
 void Reader::read_hosts(const Node& node, const Slot& slot) {
   const auto* table = as<Table>(node, R"(write a table, as { "name" = ["address"] })");
   if (table == nullptr) return;
   Hosts hosts;
-  for (const Member& member : *table) hosts.emplace(member.name, texts(member.node));
+  for (const Member& member : *table) {
+    const auto name = canonical_domain(member.name);
+    if (!name) {
+      wrongs_.push_back(
+          {member.line, in_quotes(member.name) + ": " + name.error(), R"(write a domain name, as "mail.example.org")"});
+      continue;
+    }
+    auto& addresses = hosts[*name];
+    const auto* list = as<List>(member.node, R"(write a list, as ["192.0.2.1"])");
+    if (list == nullptr) continue;
+    for (const Node& item : *list) {
+      const auto* value = text(item);
+      if (value == nullptr) continue;
+      auto address = numeric(*value);
+      if (address) {
+        addresses.push_back(std::move(*address));
+      } else {
+        wrong(item, in_quotes(*value) + " is no numeric address", R"(write it as "192.0.2.1" or "2001:db8::1")");
+      }
+    }
+  }
   put(slot, std::move(hosts));
+}
+
+void Reader::read_zones(const Node& node, const Slot& slot) {
+  const auto* list = as<List>(node, R"(write a list, as ["example.org"])");
+  if (list == nullptr) return;
+  std::vector<std::string> zones;
+  for (const Node& item : *list) {
+    const auto* value = std::get_if<std::string>(&item.value);
+    if (value != nullptr && *value == ".") {
+      zones.emplace_back(".");
+    } else if (auto zone = domain(item); zone && !zone->empty()) {
+      zones.push_back(std::move(*zone));
+    } else if (zone) {
+      wrong(item, "is empty", R"(write a domain name, or "." for all)");
+    }
+  }
+  put(slot, std::move(zones));
+}
+
+void Reader::read_servers(const Node& node, const Slot& slot) {
+  const auto* list = as<List>(node, R"(write a list, as ["192.0.2.53:53"])");
+  if (list == nullptr) return;
+  std::vector<std::string> servers;
+  for (const Node& item : *list) {
+    const auto* value = text(item);
+    if (value == nullptr) continue;
+    auto server = parse_server(*value);
+    if (server) {
+      servers.push_back(std::move(*server));
+    } else {
+      wrong(item, std::move(server.error().what), server.error().remedy);
+    }
+  }
+  put(slot, std::move(servers));
 }
 
 void Reader::read_sni(const Node& node, const Slot& slot) {
@@ -334,6 +443,9 @@ void Reader::read(const Node& node, const Slot& slot) {
     case Type::time:
       if (const auto value = time(node)) put(slot, *value);
       break;
+    case Type::time_or_never:
+      read_time_or_never(node, slot);
+      break;
     case Type::text:
       if (const auto* value = text(node)) put(slot, *value);
       break;
@@ -355,11 +467,23 @@ void Reader::read(const Node& node, const Slot& slot) {
     case Type::texts:
       put(slot, texts(node));
       break;
+    case Type::networks:
+      read_networks(node, slot);
+      break;
     case Type::times:
       read_times(node, slot);
       break;
+    case Type::lists:
+      read_lists(node, slot);
+      break;
     case Type::hosts:
       read_hosts(node, slot);
+      break;
+    case Type::zones:
+      read_zones(node, slot);
+      break;
+    case Type::servers:
+      read_servers(node, slot);
       break;
     case Type::sni:
       read_sni(node, slot);

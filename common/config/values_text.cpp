@@ -23,6 +23,9 @@ struct Formatter {
   std::string operator()(const std::int64_t* value) const { return std::to_string(*value); }
   std::string operator()(const Octets* value) const { return '"' + format_size(*value) + '"'; }
   std::string operator()(const Duration* value) const { return '"' + format_time(*value) + '"'; }
+  std::string operator()(const std::optional<Duration>* value) const {
+    return *value ? '"' + format_time(**value) + '"' : std::string{"\"never\""};
+  }
   std::string operator()(const std::string* value) const { return format_string(*value); }
   std::string operator()(const std::filesystem::path* value) const { return format_string(value->native()); }
   std::string operator()(const LogLevel* value) const { return chosen(std::to_underlying(*value)); }

@@ -18,16 +18,14 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "common/daemon/control_line.hpp"
 #include "common/log.hpp"
 
 namespace common::daemon {
 namespace {
 
-constexpr std::size_t longest_line = 64 * 1024;
 constexpr std::size_t most_at_once = 32;
 constexpr std::chrono::seconds patience{30};
-
-using Json = nlohmann::json;
 
 /// Counts itself while it lives.
 class Talking {
@@ -120,11 +118,10 @@ asio::awaitable<void> Control::talk(std::shared_ptr<Socket> socket) {
     });
     asio::error_code error;
     auto token = asio::redirect_error(asio::use_awaitable, error);
-    auto buffer = asio::dynamic_buffer(held, longest_line);
+    auto buffer = asio::dynamic_buffer(held, question_limit);
     const std::size_t length = co_await asio::async_read_until(*socket, buffer, '\n', token);
     if (error) co_return;
-    const auto answer =
-        reply(std::string_view{held}.substr(0, length - 1)).dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+    const auto answer = format_answer(reply(std::string_view{held}.substr(0, length - 1)));
     held.erase(0, length);
     const auto octets = asio::buffer(answer);
     co_await asio::async_write(*socket, octets, token);
@@ -134,12 +131,10 @@ asio::awaitable<void> Control::talk(std::shared_ptr<Socket> socket) {
 
 nlohmann::json Control::reply(std::string_view line) const {
   const auto refuse = [](std::string why) { return nlohmann::json{{"ok", false}, {"error", std::move(why)}}; };
-  const auto question = nlohmann::json::parse(line, nullptr, false);
-  if (!question.is_object()) return refuse("not a JSON object on one line");
-  const auto command = question.find("command");
-  if (command == question.end() || !command->is_string()) return refuse("no \"command\"");
+  const auto command = parse_question(line);
+  if (!command) return refuse(command.error());
   try {
-    return answer_(command->get_ref<const std::string&>());
+    return answer_(*command);
   } catch (const std::exception& wrong) {
     log::error("control-failed", {{"why", wrong.what()}});
     return refuse("failed; the log says why");

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "common/daemon/control_line.hpp"
 #include "common/net/listening.hpp"
 
 namespace common::daemon {
@@ -38,10 +39,11 @@ std::expected<nlohmann::json, std::string> ask(const std::filesystem::path& path
       return std::unexpected(fmt::format("{}: not for this user; ask as root or as the daemon's user", text));
     return std::unexpected(fmt::format("{}: {}", text, std::strerror(errno)));
   }
-  const auto question = nlohmann::json{{"command", command}}.dump() + "\n";
+  const auto question = format_question(command);
   if (::send(socket.get(), question.data(), question.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(question.size())) {
     return std::unexpected(fmt::format("{} hung up (it answers root and its own user alone)", name));
   }
+  const auto not_understood = fmt::format("{} gave an answer that is not understood; are both of one version?", name);
   const auto until = std::chrono::steady_clock::now() + patience;
   std::string answer;
   while (answer.find('\n') == std::string::npos) {
@@ -55,11 +57,12 @@ std::expected<nlohmann::json, std::string> ask(const std::filesystem::path& path
     if (got < 0 && errno == EINTR) continue;
     if (got <= 0) return std::unexpected(fmt::format("{} hung up (it answers root and its own user alone)", name));
     answer.append(part.data(), static_cast<std::size_t>(got));
+    // The tool may be root and the daemon is not: it is not given root's memory.
+    if (answer.size() > answer_limit) return std::unexpected(not_understood);
   }
-  auto parsed = nlohmann::json::parse(answer.substr(0, answer.find('\n')), nullptr, false);
-  if (!parsed.is_object())
-    return std::unexpected(fmt::format("{} gave an answer that is not understood; are both of one version?", name));
-  return parsed;
+  auto parsed = parse_answer(std::string_view{answer}.substr(0, answer.find('\n')));
+  if (!parsed) return std::unexpected(not_understood);
+  return std::move(*parsed);
 }
 
 }  // namespace common::daemon

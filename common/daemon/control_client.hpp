@@ -9,7 +9,7 @@
 
 /// The control socket of a daemon, from the asking side. The protocol: a Unix stream socket, DIR/NAME.ctl in the run
 /// directory (mode 0600; the daemon answers root and its own user alone). One JSON object a line in, one JSON object
-/// a line out, as often as one likes; a line is at most 64 KiB.
+/// a line out, as often as one likes; a question is at most 64 KiB, an answer 1 MiB.
 ///
 ///     {"command":"status"}
 ///     {"ok":true,"name":"smtpd","pid":17,"version":"0.1.0","started":"2024-05-01T12:00:00Z","user":"pennypost",

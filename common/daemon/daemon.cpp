@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <asio/io_context.hpp>
 #include <asio/signal_set.hpp>
 #include <cstdio>
@@ -19,7 +20,10 @@
 #include "common/daemon/notify.hpp"
 #include "common/daemon/privileges.hpp"
 #include "common/daemon/run_directory.hpp"
+#include "common/daemon/sandbox.hpp"
+#include "common/daemon/watchdog.hpp"
 #include "common/log.hpp"
+#include "common/net/inherited.hpp"
 
 namespace common::daemon {
 namespace {
@@ -36,6 +40,11 @@ std::string join_mistakes(const std::vector<config::Mistake>& mistakes) {
     if (!text.empty()) text += '\n';
     text += config::format_mistake(mistake);
   }
+  return text;
+}
+
+std::string in_one_line(std::string text) {
+  std::ranges::replace(text, '\n', ' ');
   return text;
 }
 
@@ -58,6 +67,7 @@ std::vector<std::string> keep_until_restart(const config::Suite& now, config::Su
   keep("run.user", now.run.user, next.run.user);
   keep("run.directory", now.run.directory, next.run.directory);
   keep("run.threads", now.run.threads, next.run.threads);
+  keep("run.sandbox", now.run.sandbox, next.run.sandbox);
   return notes;
 }
 
@@ -68,12 +78,19 @@ void log_warnings(const std::vector<config::Mistake>& warnings) {
 /// A daemon that serves.
 class Running {
  public:
-  Running(std::string_view name, config::Config config, Service& service)
-      : name_(name), config_(std::move(config)), service_(service), started_(std::time(nullptr)) {}
+  Running(std::string_view name, config::Config config, Service& service, const Sandbox& sandbox, std::string user)
+      : name_(name),
+        config_(std::move(config)),
+        service_(service),
+        sandbox_(sandbox),
+        user_(std::move(user)),
+        started_(std::time(nullptr)) {}
 
   Notes reload();
   nlohmann::json answer(std::string_view command);
   nlohmann::json status();
+  /// What the service manager is told when all is well.
+  std::string ready();
 
  private:
   Notes try_reload();
@@ -81,6 +98,8 @@ class Running {
   std::string_view name_;
   config::Config config_;
   Service& service_;
+  const Sandbox& sandbox_;
+  std::string user_;
   std::time_t started_;
 };
 
@@ -89,6 +108,9 @@ Notes Running::try_reload() {
   if (!loaded) return std::unexpected(join_mistakes(loaded.error()));
   auto next = std::move(loaded->config);
   auto notes = keep_until_restart(config_.suite, next.suite);
+  if (const auto outside = sandbox_.outside(next); !outside.empty()) {
+    return std::unexpected(fmt::format("{}", fmt::join(outside, "\n")));
+  }
   if (auto opened = log::start(next.suite.log, name_); !opened) return std::unexpected(std::move(opened.error()));
   auto taken = service_.reload(next);
   if (!taken) {
@@ -110,7 +132,8 @@ Notes Running::reload() {
   } else {
     log::error("reload-refused", {{"why", notes.error()}});
   }
-  notify("READY=1");
+  notify(notes ? ready()
+               : "READY=1\nSTATUS=serving as before, the new configuration was refused: " + in_one_line(notes.error()));
   return notes;
 }
 
@@ -120,7 +143,7 @@ nlohmann::json Running::status() {
                         {"pid", ::getpid()},
                         {"version", PENNYPOST_VERSION},
                         {"started", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(started_))},
-                        {"user", user_name()},
+                        {"user", user_},
                         {"addresses", nlohmann::json::array()}};
   auto& listeners = service_.listeners();
   for (const auto& bound : listeners.addresses()) {
@@ -132,12 +155,25 @@ nlohmann::json Running::status() {
   return status;
 }
 
+std::string Running::ready() {
+  const auto addresses = service_.listeners().addresses().size();
+  return fmt::format("READY=1\nSTATUS=serving at {} address{}", addresses, addresses == 1 ? "" : "es");
+}
+
 nlohmann::json Running::answer(std::string_view command) {
   if (command == "status") return status();
   if (command != "reload") return {{"ok", false}, {"error", "unknown command; there are status and reload"}};
   const auto notes = reload();
   if (!notes) return {{"ok", false}, {"error", notes.error()}};
   return {{"ok", true}, {"notes", *notes}};
+}
+
+std::optional<Watchdog> make_watchdog(asio::io_context& context, Service& service) {
+  const auto interval = watchdog_interval();
+  if (!interval) return std::nullopt;
+  std::vector<asio::io_context*> loops;
+  for (const auto& worker : service.listeners().workers()) loops.push_back(&worker->context());
+  return std::optional<Watchdog>{std::in_place, context, std::move(loops), *interval, [] { notify("WATCHDOG=1"); }};
 }
 
 /// From here until the signal to stop. Gives the exit status.
@@ -153,31 +189,42 @@ int serve(std::string_view name, config::Loaded loaded, Service& service) {
   ::signal(SIGPIPE, SIG_IGN);
   ::umask(027);
   raise_open_files();
+  auto& given = net::inherited_sockets();
 
   const auto& suite = loaded.config.suite;
   auto place = RunDirectory::take(suite.run.directory, name, suite.run.user);
   if (!place) return refuse(place.error());
   if (auto ready = service.prepare(loaded.config); !ready) return refuse(ready.error());
   if (auto dropped = drop_privileges(suite.run.user); !dropped) return refuse(dropped.error());
+  // Its name is looked up while every name service can still be asked.
+  const auto user = user_name();
+  auto sandbox = Sandbox::enter(loaded.config, [&service](config::Kind kind) { return service.serves(kind); });
+  if (!sandbox) return refuse(sandbox.error());
   // Opened as the user that will open it again at each reload.
   if (auto opened = log::start(suite.log, name); !opened) return refuse(opened.error());
   struct LogEnd {
     ~LogEnd() { log::stop(); }
   } const log_end;
   log_warnings(loaded.warnings);
+  sandbox->tell();
+  for (const auto& socket : given.unclaimed()) {
+    log::warning("socket-unused", {{"socket", socket}, {"why", "no `listen` of the configuration names its address"}});
+  }
   if (auto started = service.start(); !started) return refuse(started.error());
 
-  Running running{name, std::move(loaded.config), service};
+  Running running{name, std::move(loaded.config), service, *sandbox, user};
   Control control{context, [&](std::string_view command) { return running.answer(command); }};
   auto answering = control.listen(place->control());
   if (answering) answering = place->write_pid();
+  auto watchdog = make_watchdog(context, service);
   int result = 0;
   if (answering) {
     for (const auto& bound : service.listeners().addresses()) {
       log::info("listening", {{"server", bound.server}, {"address", bound.address}, {"tls", bound.tls}});
     }
     log::info("started", {{"version", PENNYPOST_VERSION}, {"pid", static_cast<std::int64_t>(::getpid())}});
-    notify("READY=1");
+    notify(running.ready());
+    if (watchdog) watchdog->start();
 
     ends.async_wait([&](const asio::error_code& error, int) {
       if (!error) context.stop();
@@ -198,7 +245,7 @@ int serve(std::string_view name, config::Loaded loaded, Service& service) {
     }
     log::info("stopping", {});
   }
-  notify("STOPPING=1");
+  notify("STOPPING=1\nSTATUS=finishing what is in hand");
   control.close();
   service.stop(grace);
   if (!answering) return refuse(answering.error());

@@ -19,6 +19,8 @@ namespace common::daemon {
 class Service {
  public:
   virtual ~Service() = default;
+  /// Whether virtual servers of this kind are its own: it is to reach their files and no others'.
+  virtual bool serves(config::Kind kind) const = 0;
   /// Still with the rights the program was started with: binds (net::Server::listen), reads keys. Touches no store:
   /// files made now would be root's. Error: a sentence with the remedy; exit status 2.
   virtual std::expected<void, std::string> prepare(const config::Config& config) = 0;
@@ -41,9 +43,13 @@ class Service {
 ///
 /// - Run directory DIR = [run] directory, made if it is missing: DIR/NAME.lock (locked while it lives: a second
 ///   daemon is refused), DIR/NAME.pid (there once every listener accepts, gone at exit), DIR/NAME.ctl (control.hpp).
-/// - Started as root with a [run] user: becomes that user between `prepare` and `start`, for good.
+/// - Started as root with a [run] user: becomes that user between `prepare` and `start`, for good. Then it shuts itself
+/// in
+///   (sandbox.hpp).
 /// - SIGTERM, SIGINT: stop, with 30 s for work in hand. SIGHUP: configuration and log are read again, then `reload`.
-/// - Tells systemd what happens when $NOTIFY_SOCKET is set (READY, RELOADING, STOPPING).
+/// - Tells systemd what happens when $NOTIFY_SOCKET is set (READY, RELOADING, STOPPING), and with $WATCHDOG_USEC that
+/// its
+///   loops turn; takes the listening sockets that it was started with ($LISTEN_FDS).
 int run(int argc, const char* const* argv, std::string_view name, std::string_view summary, Service& service);
 
 }  // namespace common::daemon

@@ -54,11 +54,13 @@ bool set(int socket, int level, int option) {
   return ::setsockopt(socket, level, option, &on, sizeof on) == 0;
 }
 
-std::string refusal(const std::string& address, int error) {
+std::string refusal(const std::string& address, int error, Moment moment) {
   const char* remedy = "correct the address in `listen`";
   if (error == EADDRINUSE) remedy = "stop the other program that listens there, or choose another port";
   if (error == EACCES || error == EPERM)
-    remedy = "start as root (the daemon gives it up after binding), or choose a port from 1024 up";
+    remedy = moment == Moment::reload
+                 ? "the daemon has given up the right to it, so it needs a restart"
+                 : "start as root (the daemon gives it up after binding), or choose a port from 1024 up";
   if (error == EADDRNOTAVAIL) remedy = "this machine has no such address; use one of its own, or 0.0.0.0 for all";
   if (error == EMFILE || error == ENFILE) remedy = "raise the limit of open files";
   return fmt::format("cannot listen on {}: {}; {}", address, std::strerror(error), remedy);
@@ -86,7 +88,7 @@ std::uint16_t port_of(int socket) {
                                           : reinterpret_cast<sockaddr_in&>(name).sin_port);
 }
 
-std::expected<Listening, std::string> open_tcp(const config::Listen& where, std::size_t workers) {
+std::expected<Listening, std::string> open_tcp(const config::Listen& where, std::size_t workers, Moment moment) {
   Listening result;
   result.port = where.port;
   Name name;
@@ -98,11 +100,11 @@ std::expected<Listening, std::string> open_tcp(const config::Listen& where, std:
     // SO_REUSEPORT would let us share the port of another daemon of the same user, each getting some of the
     // connections: without it the kernel tells.
     const auto probe = bind_tcp(name, false);
-    if (!probe) return std::unexpected(refusal(shown(where, where.port), probe.error()));
+    if (!probe) return std::unexpected(refusal(shown(where, where.port), probe.error(), moment));
   }
   for (std::size_t i = 0; i < workers; ++i) {
     auto socket = bind_tcp(name, true);
-    if (!socket) return std::unexpected(refusal(shown(where, result.port), socket.error()));
+    if (!socket) return std::unexpected(refusal(shown(where, result.port), socket.error(), moment));
     if (result.port == 0) {
       result.port = port_of(socket->get());
       make_name(where, result.port, name);
@@ -111,13 +113,13 @@ std::expected<Listening, std::string> open_tcp(const config::Listen& where, std:
   }
   // Listening only when all are bound: a connection must not be given to a socket that is going to be closed again.
   for (const auto& socket : result.sockets) {
-    if (::listen(socket.get(), backlog) != 0) return std::unexpected(refusal(shown(where, result.port), errno));
+    if (::listen(socket.get(), backlog) != 0) return std::unexpected(refusal(shown(where, result.port), errno, moment));
   }
   result.address = shown(where, result.port);
   return result;
 }
 
-std::expected<Listening, std::string> open_unix(const config::Listen& where) {
+std::expected<Listening, std::string> open_unix(const config::Listen& where, Moment moment) {
   Listening result;
   result.address = "unix:" + where.path;
   sockaddr_un name{};
@@ -137,17 +139,17 @@ std::expected<Listening, std::string> open_unix(const config::Listen& where) {
                       result.address));
     }
     const Descriptor probe{::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
-    if (probe.get() < 0) return std::unexpected(refusal(result.address, errno));
+    if (probe.get() < 0) return std::unexpected(refusal(result.address, errno, moment));
     // EAGAIN: somebody listens and is busy. Only a refused connection proves that nobody does.
     if (::connect(probe.get(), generic, sizeof name) == 0 || errno != ECONNREFUSED) {
-      return std::unexpected(refusal(result.address, EADDRINUSE));
+      return std::unexpected(refusal(result.address, EADDRINUSE, moment));
     }
-    if (::unlink(where.path.c_str()) != 0) return std::unexpected(refusal(result.address, errno));
+    if (::unlink(where.path.c_str()) != 0) return std::unexpected(refusal(result.address, errno, moment));
   }
   Descriptor socket{::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
   if (socket.get() < 0 || ::bind(socket.get(), generic, sizeof name) != 0 || ::chmod(where.path.c_str(), 0666) != 0 ||
       ::listen(socket.get(), backlog) != 0) {
-    return std::unexpected(refusal(result.address, errno));
+    return std::unexpected(refusal(result.address, errno, moment));
   }
   result.sockets.push_back(std::move(socket));
   return result;
@@ -171,8 +173,8 @@ std::string numeric_address(const sockaddr& name) {
   return text.data();
 }
 
-std::expected<Listening, std::string> open_listening(const config::Listen& where, std::size_t workers) {
-  return where.path.empty() ? open_tcp(where, workers) : open_unix(where);
+std::expected<Listening, std::string> open_listening(const config::Listen& where, std::size_t workers, Moment moment) {
+  return where.path.empty() ? open_tcp(where, workers, moment) : open_unix(where, moment);
 }
 
 }  // namespace common::net

@@ -36,11 +36,15 @@ struct Listening {
   std::vector<Descriptor> sockets;
   std::uint16_t port = 0;  ///< the real one, when the kernel chose
   std::string address;     ///< for people: "127.0.0.1:25", "[::1]:25", "unix:/path"
+  bool inherited = false;  ///< a service manager's: its path is not ours to remove
 };
+
+/// While the program starts, or later, when it has given up the right to some ports.
+enum class Moment : std::uint8_t { start, reload };
 
 /// Binds and listens. Somebody else's port is an error and not a share of it, though our own sockets share it
 /// (SO_REUSEPORT). Error: a sentence with the address and the remedy.
-std::expected<Listening, std::string> open_listening(const config::Listen& where, std::size_t workers);
+std::expected<Listening, std::string> open_listening(const config::Listen& where, std::size_t workers, Moment moment);
 
 /// The address without its port; "unix" for a Unix socket.
 std::string numeric_address(const sockaddr& name);

@@ -21,6 +21,7 @@
 #include "common/net/acceptor.hpp"
 #include "common/net/admission.hpp"
 #include "common/net/crowd.hpp"
+#include "common/net/inherited.hpp"
 #include "common/net/listening.hpp"
 
 namespace common::net {
@@ -56,7 +57,8 @@ void log_end(const std::exception_ptr& error, const config::Server& server, std:
 struct Place {
   std::string key;
   std::string address;
-  std::string path;  ///< of a Unix socket, to be removed with it
+  std::string path;    ///< of a Unix socket, to be removed with it
+  bool deals = false;  ///< one acceptor deals its connections out to all workers in turn
   Target target;
   struct Hand {
     std::size_t worker;
@@ -85,6 +87,7 @@ class Server::Impl {
 
  private:
   using Places = std::vector<std::shared_ptr<Place>>;
+  std::expected<Listening, std::string> open(const config::Listen& where) const;
   void open_hands(Place& place, Listening listening);
   void on_each_worker(const std::function<void(std::size_t)>& what);
   void take(std::size_t worker, Accepted accepted, const Target& target);
@@ -123,14 +126,18 @@ void Server::Impl::on_each_worker(const std::function<void(std::size_t)>& what) 
   done.wait();
 }
 
+/// A socket that we were started with, else one of our own.
+std::expected<Listening, std::string> Server::Impl::open(const config::Listen& where) const {
+  if (auto given = inherited_sockets().find(where, workers.size())) return std::move(*given);
+  return open_listening(where, workers.size(), threads_.empty() ? Moment::start : Moment::reload);
+}
+
 void Server::Impl::open_hands(Place& place, Listening listening) {
   place.address = std::move(listening.address);
   for (std::size_t i = 0; i < listening.sockets.size(); ++i) {
-    // A Unix socket has one acceptor, which deals its connections out to all workers in turn.
-    const bool deal = !place.path.empty();
     auto acceptor = std::make_shared<Acceptor>(
         *workers[i], std::move(listening.sockets[i]), place.target,
-        [this, i, deal](Accepted accepted, const Target& target) {
+        [this, i, deal = place.deals](Accepted accepted, const Target& target) {
           take(deal ? next_worker_.fetch_add(1, std::memory_order_relaxed) % workers.size() : i, std::move(accepted),
                target);
         },
@@ -171,9 +178,10 @@ std::expected<void, std::string> Server::Impl::apply(const std::vector<config::S
       } else {
         change.place = std::make_shared<Place>();
         change.place->key = key;
-        change.place->path = config->listen[i].path;
-        auto opened = open_listening(config->listen[i], workers.size());
+        auto opened = open(config->listen[i]);
         if (!opened) return undo(std::move(opened.error()));
+        change.place->deals = !config->listen[i].path.empty();
+        if (!opened->inherited) change.place->path = config->listen[i].path;
         change.fresh = std::move(*opened);
       }
       changes.push_back(std::move(change));
@@ -352,9 +360,7 @@ void Server::start() {
 }
 
 std::expected<void, std::string> Server::reload(const std::vector<config::Server>& servers) {
-  auto done = impl_->apply(servers);
-  if (!done) return std::unexpected(done.error() + " (a new address may need a restart)");
-  return {};
+  return impl_->apply(servers);
 }
 
 void Server::stop(std::chrono::milliseconds grace) {

@@ -287,6 +287,25 @@ void Stream::set_deadline(std::chrono::steady_clock::time_point at) {
   state_->until = at;
 }
 
+asio::awaitable<std::optional<End>> Stream::pause(std::chrono::milliseconds time) {
+  State& state = *state_;
+  const auto until = state.worker.clock().steady() + time;
+  while (state.worker.clock().steady() < until) {
+    if (state.worker.ending()) co_return End::shutdown;
+    if (!state.socket.is_open()) co_return End::closed;
+    asio::error_code error;
+    auto ready = asio::redirect_error(asio::use_awaitable, error);
+    state.begin_pause(until);
+    // Urgent octets wake it up and change nothing; what else can be read stays where it is.
+    co_await state.socket.async_wait(Socket::wait_error, ready);
+    const auto end = state.end_wait(error);
+    // Woken by something else it would end the next wait.
+    state.worker.deadlines().clear(state.deadline);
+    if (end && *end != End::timeout) co_return end;
+  }
+  co_return std::nullopt;
+}
+
 void Stream::set_idle(bool idle) {
   state_->idle = idle;
 }
@@ -368,6 +387,9 @@ std::string Stream::channel_binding(std::string_view type) const {
   return secure() ? state_->tls->channel_binding(type) : std::string{};
 }
 
+const sockaddr& Stream::peer() const {
+  return *state_->peer_name();
+}
 std::string Stream::peer_address() const {
   return numeric_address(*state_->peer_name());
 }

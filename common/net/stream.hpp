@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <expected>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -84,6 +85,9 @@ class Stream {
   /// What the session waits for ends at `at` at the latest, however much moves meanwhile (End::timeout); the epoch: by
   /// `set_timeout` alone. Without that limit there is none.
   void set_deadline(std::chrono::steady_clock::time_point at);
+  /// Lets `time` pass, up to a tick longer, and reads nothing meanwhile; keeps the session's place and nothing else.
+  /// Ends early with the daemon: the reason, and nullopt when the time is over.
+  asio::awaitable<std::optional<End>> pause(std::chrono::milliseconds time);
   /// The session waits for its next command (true) or is at work (false). Idle sessions end at shutdown.
   void set_idle(bool idle);
 
@@ -100,6 +104,8 @@ class Stream {
   /// Channel binding data (RFC 9266 tls-exporter with TLS 1.3, RFC 5929 tls-unique with 1.2); empty in the clear.
   std::string channel_binding(std::string_view type) const;
 
+  /// AF_INET, AF_INET6, or the family of a Unix socket alone.
+  const sockaddr& peer() const;
   std::string peer_address() const;  ///< numeric, "unix" for a Unix socket
   std::uint16_t peer_port() const;
   std::string local_address() const;

@@ -41,6 +41,11 @@ void Stream::State::begin_wait(Wait what) {
   waiting = what;
 }
 
+void Stream::State::begin_pause(std::chrono::steady_clock::time_point at) {
+  worker.deadlines().set(deadline, at, &State::expired, this);
+  waiting = Wait::pause;
+}
+
 Stream::State::Pace::Pace(State& state, std::uint64_t octets) : state_(state), before_(state.until) {
   state.until = state.worker.clock().steady() + state.limit +
                 std::chrono::seconds{octets / static_cast<std::uint64_t>(slowest_rate)};
@@ -66,7 +71,8 @@ void Stream::State::expired(void* context) {
 }
 
 void Stream::State::end(bool now) noexcept {
-  if (waiting == Wait::none || (!now && !(idle && waiting == Wait::read))) return;
+  const bool may_end = waiting == Wait::pause || (idle && waiting == Wait::read);
+  if (waiting == Wait::none || (!now && !may_end)) return;
   ended = true;
   asio::error_code ignored;
   socket.cancel(ignored);

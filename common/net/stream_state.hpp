@@ -27,8 +27,9 @@ class Stream::State final : public Waiter {
   State(Worker& worker, Socket socket);
   ~State();
 
-  enum class Wait : std::uint8_t { none, read, write };
+  enum class Wait : std::uint8_t { none, read, write, pause };
   void begin_wait(Wait what);
+  void begin_pause(std::chrono::steady_clock::time_point until);
   /// Why the wait brought nothing; nullopt: the socket is ready.
   std::optional<End> end_wait(const asio::error_code& error);
   /// Waits until the peer takes more. Throws std::system_error when it will not.

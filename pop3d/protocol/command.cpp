@@ -7,7 +7,7 @@
 namespace pop3d {
 namespace {
 
-enum class Arguments : std::uint8_t { none, rest, mechanism, may_number, number, number_and_lines };
+enum class Arguments : std::uint8_t { none, rest, name_and_digest, mechanism, may_number, number, number_and_lines };
 
 struct Keyword {
   std::string_view name;
@@ -17,13 +17,21 @@ struct Keyword {
 
 // The most frequent first: the table is searched from its front.
 constexpr std::array keywords{
-    Keyword{"RETR", Verb::retr, Arguments::number},     Keyword{"DELE", Verb::dele, Arguments::number},
-    Keyword{"STAT", Verb::stat, Arguments::none},       Keyword{"UIDL", Verb::uidl, Arguments::may_number},
-    Keyword{"LIST", Verb::list, Arguments::may_number}, Keyword{"TOP", Verb::top, Arguments::number_and_lines},
-    Keyword{"QUIT", Verb::quit, Arguments::none},       Keyword{"USER", Verb::user, Arguments::rest},
-    Keyword{"PASS", Verb::pass, Arguments::rest},       Keyword{"CAPA", Verb::capa, Arguments::none},
-    Keyword{"AUTH", Verb::auth, Arguments::mechanism},  Keyword{"STLS", Verb::stls, Arguments::none},
-    Keyword{"NOOP", Verb::noop, Arguments::none},       Keyword{"RSET", Verb::rset, Arguments::none},
+    Keyword{"RETR", Verb::retr, Arguments::number},
+    Keyword{"DELE", Verb::dele, Arguments::number},
+    Keyword{"STAT", Verb::stat, Arguments::none},
+    Keyword{"UIDL", Verb::uidl, Arguments::may_number},
+    Keyword{"LIST", Verb::list, Arguments::may_number},
+    Keyword{"TOP", Verb::top, Arguments::number_and_lines},
+    Keyword{"QUIT", Verb::quit, Arguments::none},
+    Keyword{"USER", Verb::user, Arguments::rest},
+    Keyword{"PASS", Verb::pass, Arguments::rest},
+    Keyword{"CAPA", Verb::capa, Arguments::none},
+    Keyword{"AUTH", Verb::auth, Arguments::mechanism},
+    Keyword{"STLS", Verb::stls, Arguments::none},
+    Keyword{"NOOP", Verb::noop, Arguments::none},
+    Keyword{"RSET", Verb::rset, Arguments::none},
+    Keyword{"APOP", Verb::apop, Arguments::name_and_digest},
 };
 
 char upper(char c) {
@@ -87,6 +95,17 @@ std::expected<Command, SyntaxError> parse_auth(Command command, std::string_view
   return command;
 }
 
+// RFC 1939 7: APOP name digest; sixteen octets in lower-case hexadecimal. The digest is the last word, since a name may
+// hold spaces.
+std::expected<Command, SyntaxError> parse_apop(Command command, std::string_view rest) {
+  rest = trim(rest);
+  const auto divide = rest.rfind(' ');
+  if (divide == rest.npos) return wish("name and digest expected");
+  command.text = trim(rest.substr(0, divide));
+  command.digest = rest.substr(divide + 1);
+  return command;
+}
+
 }  // namespace
 
 std::expected<Command, SyntaxError> parse_command(std::string_view line) {
@@ -94,7 +113,7 @@ std::expected<Command, SyntaxError> parse_command(std::string_view line) {
   const auto* keyword = std::ranges::find_if(keywords, [&](const Keyword& k) { return same(word, k.name); });
   if (keyword == keywords.end()) return wish("unknown command");
 
-  Command command{keyword->verb, {}, {}, {}, 0};
+  Command command{keyword->verb, {}, {}, {}, {}, 0};
   auto rest = line.substr(std::min(word.size() + 1, line.size()));
   switch (keyword->arguments) {
     case Arguments::none:
@@ -104,6 +123,8 @@ std::expected<Command, SyntaxError> parse_command(std::string_view line) {
       command.text = command.verb == Verb::user ? trim(rest) : rest;
       if (command.text.empty()) return wish(command.verb == Verb::user ? "name expected" : "password expected");
       return command;
+    case Arguments::name_and_digest:
+      return parse_apop(command, rest);
     case Arguments::mechanism:
       return parse_auth(command, rest);
     case Arguments::may_number:

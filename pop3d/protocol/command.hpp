@@ -7,12 +7,29 @@
 
 namespace pop3d {
 
-enum class Verb : std::uint8_t { user, pass, auth, stls, capa, quit, noop, stat, list, uidl, retr, top, dele, rset };
+enum class Verb : std::uint8_t {
+  user,
+  pass,
+  apop,
+  auth,
+  stls,
+  capa,
+  quit,
+  noop,
+  stat,
+  list,
+  uidl,
+  retr,
+  top,
+  dele,
+  rset
+};
 
 /// A command as it was written: grammar only. Views point into the line.
 struct Command {
   Verb verb{};
-  std::string_view text;                    ///< USER: the name; PASS: the password; AUTH: the mechanism
+  std::string_view text;                    ///< USER, APOP: the name; PASS: the password; AUTH: the mechanism
+  std::string_view digest;                  ///< APOP
   std::optional<std::string_view> initial;  ///< AUTH: the initial response, in base64; "=" is an empty one
   std::optional<std::uint64_t> number;      ///< a message number; too large a one is told as the largest
   std::uint64_t lines = 0;                  ///< TOP

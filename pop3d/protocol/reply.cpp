@@ -39,6 +39,8 @@ constexpr std::string_view text_of(Cause cause) {
       return "-ERR TLS is active already";
     case Cause::no_mechanism:
       return "-ERR mechanism not available";
+    case Cause::no_apop:
+      return "-ERR APOP is not available";
     case Cause::bad_base64:
       return "-ERR not a proper answer";
     case Cause::cancelled:
@@ -49,8 +51,13 @@ constexpr std::string_view text_of(Cause cause) {
       return "-ERR [AUTH] mailbox locked";
     case Cause::in_use:
       return "-ERR [IN-USE] another session has this maildrop";
+    case Cause::too_soon:
+      return "-ERR [LOGIN-DELAY] this mailbox was opened a moment ago, try again later";
     case Cause::overloaded:
       return "-ERR [SYS/TEMP] too many log-ins at once, try again later";
+    case Cause::barred:
+      // RFC 3206: not [AUTH], for the credentials were not looked at, and a client should not ask its user for others.
+      return "-ERR [SYS/TEMP] too many failed log-ins, try again later";
     case Cause::no_message:
       return "-ERR no such message";
     case Cause::deleted_already:
@@ -92,10 +99,12 @@ void append_syntax_error(std::string& out, std::string_view expected) {
   out += crlf;
 }
 
-void append_greeting(std::string& out, std::string_view hostname) {
+void append_greeting(std::string& out, std::string_view hostname, std::string_view stamp) {
   out += "+OK ";
   out += hostname;
-  out += " POP3 ready\r\n";
+  out += " POP3 ready";
+  if (!stamp.empty()) (out += ' ') += stamp;
+  out += crlf;
 }
 
 void append_numbers(std::string& out, std::uint64_t first, std::uint64_t second) {
@@ -154,7 +163,18 @@ void append_end(std::string& out) {
 
 void append_capabilities(std::string& out, const Capabilities& capabilities) {
   out += "+OK what this server can do\r\n";
-  out += "TOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nEXPIRE NEVER\r\n";
+  out += "TOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nEXPIRE ";
+  if (capabilities.expire_days) {
+    append_number(out, *capabilities.expire_days);
+  } else {
+    out += "NEVER";
+  }
+  out += crlf;
+  if (capabilities.login_delay != 0) {
+    out += "LOGIN-DELAY ";
+    append_number(out, capabilities.login_delay);
+    out += crlf;
+  }
   if (capabilities.user) out += "USER\r\n";
   if (!capabilities.mechanisms.empty()) {
     out += "SASL";

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -8,7 +9,8 @@
 /// What POP3 says: one place for all texts. Every function appends whole lines, with CRLF, to `out`.
 namespace pop3d {
 
-/// Causes of a reply without numbers in it. Response codes: RFC 2449 8 [IN-USE], RFC 3206 [AUTH], [SYS/TEMP].
+/// Causes of a reply without numbers in it. Response codes: RFC 2449 8 [IN-USE], [LOGIN-DELAY], RFC 3206 [AUTH],
+/// [SYS/TEMP].
 enum class Cause : std::uint8_t {
   done,
   name_taken,  ///< USER: said of every name, so that nobody learns which exist
@@ -25,12 +27,15 @@ enum class Cause : std::uint8_t {
   no_tls,
   tls_already,
   no_mechanism,
+  no_apop,
   bad_base64,
   cancelled,
   wrong_password,  ///< unknown names as well
   locked,
   in_use,
+  too_soon,  ///< LOGIN-DELAY
   overloaded,
+  barred,  ///< too many log-ins failed before
   no_message,
   deleted_already,
   store_trouble,    ///< a log-in or a reading that the store failed
@@ -44,7 +49,8 @@ enum class Cause : std::uint8_t {
 void append_reply(std::string& out, Cause cause);
 /// "-ERR " and what the parser wished for.
 void append_syntax_error(std::string& out, std::string_view expected);
-void append_greeting(std::string& out, std::string_view hostname);
+/// `stamp`: what APOP proves its digest of (RFC 1939 7), empty where it is not offered.
+void append_greeting(std::string& out, std::string_view hostname, std::string_view stamp);
 /// "+OK 2 320", as STAT, LIST n want it.
 void append_numbers(std::string& out, std::uint64_t first, std::uint64_t second);
 /// "+OK 3 messages (960 octets)"
@@ -68,6 +74,8 @@ struct Capabilities {
   bool user = false;
   bool stls = false;
   std::vector<std::string> mechanisms;
+  std::uint64_t login_delay = 0;             ///< seconds; 0: none
+  std::optional<std::uint64_t> expire_days;  ///< nullopt: never
 };
 void append_capabilities(std::string& out, const Capabilities& capabilities);
 /// AUTH without an argument, as clients older than CAPA ask it.

@@ -34,6 +34,7 @@ mailstore::Result<std::optional<Account>> find_account(mailstore::DirectoryView&
   return Account{found.number,
                  std::move(found.address),
                  {credential.version, std::move(credential.password_hash), std::move(credential.scram_sha256)},
+                 std::move(found.apop_secret),
                  found.locked || (locked && !central)};
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <utility>
 
 #include "pop3d/protocol/reply.hpp"
@@ -33,6 +34,7 @@ bool Conversation::allowed(Verb verb, Phase phase) {
   switch (verb) {
     case Verb::user:
     case Verb::pass:
+    case Verb::apop:
     case Verb::auth:
     case Verb::stls:
       in = before;
@@ -57,12 +59,15 @@ bool Conversation::allowed(Verb verb, Phase phase) {
 
 Conversation::Conversation(const Rules& rules, bool secure) : rules_{rules}, secure_{secure} {}
 
-void Conversation::greet(std::string& out) const {
-  append_greeting(out, rules_.hostname);
+void Conversation::greet(std::string& out, std::string stamp) {
+  stamp_ = std::move(stamp);
+  append_greeting(out, rules_.hostname, stamp_);
 }
 
 /// A command that should not have come, or a log-in that failed: so many of them and no more.
 Step Conversation::broken(Cause cause, std::string& out) {
+  // RFC 1939 7: PASS comes right behind the USER that it belongs to.
+  name_.clear();
   ++errors_;
   if (rules_.errors != 0 && errors_ >= rules_.errors) {
     append_reply(out, Cause::too_many_errors);
@@ -96,7 +101,6 @@ Step Conversation::on_command(const Command& command, std::string& out) {
     return broken(Cause::only_tls, out);
   if (!allowed(verb, phase_))
     return broken(phase_ == Phase::authorization ? Cause::not_before_login : Cause::not_after_login, out);
-  // RFC 1939 7: PASS comes right behind the USER that it belongs to.
   if (verb != Verb::pass && verb != Verb::user) name_.clear();
 
   switch (verb) {
@@ -104,13 +108,16 @@ Step Conversation::on_command(const Command& command, std::string& out) {
       return on_user(command.text, out);
     case Verb::pass:
       return on_pass(command.text, out);
+    case Verb::apop:
+      return on_apop(command, out);
     case Verb::auth:
       return on_auth(command, out);
     case Verb::stls:
       return on_stls(out);
     case Verb::capa: {
       const Capabilities capabilities{passwords_allowed() && !(rules_.only_tls && !secure_),
-                                      rules_.tls_available && !secure_, mechanisms()};
+                                      rules_.tls_available && !secure_, mechanisms(),
+                                      static_cast<std::uint64_t>(rules_.login_delay.count()), rules_.expire_days};
       append_capabilities(out, capabilities);
       return Proceed{};
     }
@@ -148,6 +155,12 @@ Step Conversation::on_pass(std::string_view password, std::string& out) {
   if (!passwords_allowed()) return broken(Cause::needs_tls, out);
   if (name_.empty()) return broken(Cause::user_first, out);
   return CheckPassword{std::exchange(name_, {}), common::Secret{std::string{password}}, "USER"};
+}
+
+// RFC 1939 7. What goes over the line is no password, so it may go in the clear.
+Step Conversation::on_apop(const Command& command, std::string& out) {
+  if (stamp_.empty()) return broken(Cause::no_apop, out);
+  return CheckApop{std::string{command.text}, stamp_, std::string{command.digest}};
 }
 
 std::vector<std::string> Conversation::mechanisms() const {
@@ -214,6 +227,11 @@ Step Conversation::on_keys(const auth::StoredKeys& keys, std::string& out) {
   return on_sasl(std::move(step), out);
 }
 
+Step Conversation::on_barred(std::string& out) {
+  exchange_.reset();
+  return broken(Cause::barred, out);
+}
+
 Step Conversation::on_sasl(auth::SaslStep step, std::string& out) {
   if (auto* challenge = std::get_if<auth::Challenge>(&step)) {
     append_challenge(out, auth::encode_base64(challenge->octets));
@@ -239,13 +257,14 @@ Step Conversation::on_sasl(auth::SaslStep step, std::string& out) {
   auto& failure = std::get<auth::Failure>(step);
   exchange_.reset();
   const auto next = broken(failure.malformed ? Cause::bad_base64 : Cause::wrong_password, out);
-  return Refused{std::move(failure.why), std::holds_alternative<Close>(next)};
+  return Refused{std::move(failure.why), failure.malformed, std::holds_alternative<Close>(next)};
 }
 
 Step Conversation::on_login(Login login, std::uint64_t messages, std::uint64_t octets, std::string& out) {
   switch (login) {
     case Login::right:
       phase_ = Phase::transaction;
+      stamp_ = std::string{};
       messages_ = messages;
       octets_ = octets;
       append_maildrop(out, messages, octets);
@@ -254,8 +273,13 @@ Step Conversation::on_login(Login login, std::uint64_t messages, std::uint64_t o
       return broken(Cause::wrong_password, out);
     case Login::locked:
       return broken(Cause::locked, out);
+    case Login::barred:
+      return broken(Cause::barred, out);
     case Login::in_use:
       append_reply(out, Cause::in_use);
+      return Proceed{};
+    case Login::too_soon:
+      append_reply(out, Cause::too_soon);
       return Proceed{};
     case Login::overloaded:
       append_reply(out, Cause::overloaded);
@@ -282,16 +306,38 @@ void Conversation::on_secure(auth::Channel channel) {
 }
 
 Step Conversation::on_quit(std::string& out) {
-  if (marks_.messages() == 0) {
+  if (marks_.messages() == 0 && retrieved_.messages() == 0) {
     append_reply(out, Cause::goodbye);
     return Close{"quit"};
   }
   phase_ = Phase::update;
-  return RemoveMarked{};
+  return Update{};
+}
+
+// RFC 2449 6.7: with EXPIRE 0 the server may take it that what was retrieved is to be deleted once the session enters
+// UPDATE; a session that is cut off never does.
+void Conversation::on_retrieved(const SendMessage& message) {
+  const bool matters =
+      rules_.retrieved == Retrieved::removed || (rules_.retrieved == Retrieved::noted && message.entry.retrieved == 0);
+  if (matters && !retrieved_.marked(message.number)) retrieved_.mark(message.number, message.entry);
+}
+
+Changes Conversation::take_update() {
+  Changes changes{marks_.take(), retrieved_.take()};
+  if (rules_.retrieved == Retrieved::removed) {
+    std::vector<mailstore::MessageId> all;
+    all.reserve(changes.removed.size() + changes.noted.size());
+    std::ranges::set_union(changes.removed, changes.noted, std::back_inserter(all));
+    return {std::move(all), {}};
+  }
+  std::vector<mailstore::MessageId> left;
+  std::ranges::set_difference(changes.noted, changes.removed, std::back_inserter(left));
+  changes.noted = std::move(left);
+  return changes;
 }
 
 // RFC 1939 6: +OK only when all that was marked is gone, and gone for good.
-Step Conversation::on_removed(bool all, std::string& out) {
+Step Conversation::on_updated(bool all, std::string& out) {
   append_reply(out, all ? Cause::goodbye : Cause::update_failed);
   return Close{"quit"};
 }
@@ -312,9 +358,9 @@ Step Conversation::on_number(const Command& command, std::string& out) {
 Step Conversation::on_found(const FindMessage& question, const mailstore::Entry& entry, std::string& out) {
   switch (question.verb) {
     case Verb::retr:
-      return SendMessage{entry, std::nullopt};
+      return SendMessage{entry, std::nullopt, question.number};
     case Verb::top:
-      return SendMessage{entry, question.lines};
+      return SendMessage{entry, question.lines, question.number};
     case Verb::dele:
       marks_.mark(question.number, entry);
       append_message_deleted(out, question.number);

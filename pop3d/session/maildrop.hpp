@@ -37,6 +37,13 @@ class Maildrop final : public Entries {
     return store_.remove(lock_, std::move(ids));
   }
 
+  /// The same.
+  asio::awaitable<mailstore::Result<void>> note_retrieved(std::vector<mailstore::MessageId> ids, std::uint64_t when) {
+    return store_.note_retrieved(lock_, std::move(ids), when);
+  }
+  mailstore::Result<std::uint64_t> last_login() { return store_.last_login(lock_); }
+  mailstore::Result<void> note_login(std::uint64_t when) { return store_.note_login(lock_, when); }
+
   const mailstore::View& view() const { return view_; }
   const std::string& address() const { return address_; }
   Numbering& numbering() { return numbering_; }

@@ -29,10 +29,6 @@ std::optional<Session::Due> Session::perform_now() {
     return message->lines ? send_top(*message) : send_message(*message);
   }
   if (const auto* listing = std::get_if<SendListing>(&step_)) return send_listing(*listing);
-  if (std::holds_alternative<FindKeys>(step_)) {
-    find_keys(std::get<FindKeys>(std::exchange(step_, Proceed{})));
-    return std::nullopt;
-  }
   if (std::holds_alternative<OpenMaildrop>(step_)) {
     open_proved(std::get<OpenMaildrop>(std::exchange(step_, Proceed{})));
     return std::nullopt;
@@ -43,6 +39,8 @@ std::optional<Session::Due> Session::perform_now() {
                                    {"peer", peer()},
                                    {"name", proof_ ? std::string_view{proof_->name} : std::string_view{}},
                                    {"why", refused.why}});
+    if (attempt_ && !refused.malformed) attempt_->on_wrong();
+    attempt_.reset();
     proof_.reset();
     if (refused.close) step_ = Close{"errors"};
     return std::nullopt;
@@ -75,6 +73,7 @@ std::optional<Session::Due> Session::send_message(const SendMessage& message) {
     step_ = conversation_.on_trouble(out_);
     return std::nullopt;
   }
+  conversation_.on_retrieved(message);
   ++retrieved_;
   retrieved_octets_ += entry.octets;
   append_octets(out_, entry.octets);
@@ -92,9 +91,7 @@ std::optional<Session::Due> Session::send_message(const SendMessage& message) {
 std::optional<Session::Due> Session::send_top(const SendMessage& message) {
   const auto& entry = message.entry;
   if (!top_) {
-    const auto want =
-        *message.lines == 0 ? std::min<std::uint64_t>(entry.header_octets, TopReader::piece) : TopReader::piece;
-    auto opened = maildrop_->read(entry, worker_.scratch(), want);
+    auto opened = maildrop_->read(entry, worker_.scratch(), TopReader::next_piece(entry.header_octets, *message.lines));
     if (!opened) {
       log_trouble("pop3.read_failed", opened.error());
       step_ = conversation_.on_trouble(out_);
@@ -140,19 +137,6 @@ std::optional<Session::Due> Session::send_listing(const SendListing& listing) {
   return std::nullopt;
 }
 
-void Session::find_keys(const FindKeys& question) {
-  common::auth::StoredKeys keys;
-  {
-    const auto directory = office_.store.directory();
-    auto account = find_account(*directory, question.name, settings_->default_domain);
-    // Trouble shows at the end, when the maildrop cannot be opened either.
-    if (!account) log_trouble("pop3.directory", account.error());
-    if (account && *account) keys = std::move((*account)->keys);
-  }
-  proof_ = std::make_unique<Proof>(Proof{question.name, keys.version});
-  step_ = conversation_.on_keys(keys, out_);
-}
-
 /// A proof was right: the account is read once more, for between its two messages much may have happened.
 void Session::open_proved(const OpenMaildrop& step) {
   const auto proof = std::exchange(proof_, nullptr);
@@ -172,23 +156,44 @@ void Session::open_proved(const OpenMaildrop& step) {
 }
 
 void Session::open_maildrop(const Account& account, const std::string& mechanism) {
+  const auto attempt = std::exchange(attempt_, nullptr);
   if (account.locked) return answer_login(Login::locked, account.address, mechanism);
+  if (attempt) attempt->on_right();
   auto opened = Maildrop::open(office_.store, account.mailbox, account.address);
   if (!opened) {
     const bool in_use = opened.error().code == Errc::in_use;
     if (!in_use) log_trouble("pop3.open_failed", opened.error());
     return answer_login(in_use ? Login::in_use : Login::store_trouble, account.address, mechanism);
   }
+  if (too_soon(**opened)) return answer_login(Login::too_soon, account.address, mechanism);
   maildrop_ = std::move(*opened);
   address_ = account.address;
   stream_.set_timeout(settings_->idle_timeout);
   answer_login(Login::right, account.address, mechanism);
 }
 
+/// RFC 2449 6.5. Only a log-in that is let in counts for the next one; a clock that was put back lets in.
+bool Session::too_soon(Maildrop& maildrop) {
+  const auto delay = settings_->rules.login_delay;
+  if (delay.count() == 0) return false;
+  const auto now = common::unix_microseconds(worker_.clock());
+  const auto last = maildrop.last_login();
+  if (last && *last <= now && now - *last < static_cast<std::uint64_t>(std::chrono::microseconds{delay}.count()))
+    return true;
+  auto noted = maildrop.note_login(now);
+  if (!last || !noted) log_trouble("pop3.login_delay", !last ? last.error() : noted.error());
+  return false;
+}
+
 void Session::answer_login(Login login, std::string_view name, std::string_view mechanism) {
+  if (login == Login::wrong && attempt_) attempt_->on_wrong();
+  attempt_.reset();
   std::string_view why;
   switch (login) {
     case Login::right:
+      break;
+    case Login::barred:
+      why = "too many failures";
       break;
     case Login::wrong:
       why = "name or password wrong";
@@ -198,6 +203,9 @@ void Session::answer_login(Login login, std::string_view name, std::string_view 
       break;
     case Login::in_use:
       why = "maildrop in use";
+      break;
+    case Login::too_soon:
+      why = "sooner than login_delay";
       break;
     case Login::overloaded:
       why = "too many checks wait";

@@ -7,7 +7,9 @@
 #include <asio/post.hpp>
 #include <asio/use_awaitable.hpp>
 
+#include "common/auth/apop.hpp"
 #include "common/log.hpp"
+#include "mailstore/account_key.hpp"
 #include "pop3d/protocol/reply.hpp"
 #include "pop3d/session/output.hpp"
 
@@ -20,6 +22,8 @@ namespace {
 
 // A peer that sends so much without a line end is not going to.
 constexpr std::uint64_t line_patience = 256 * 1024;
+// What may wait in memory behind a log-in that is held back; a client that sends more on is refused.
+constexpr std::size_t held_octets = 4096;
 
 }  // namespace
 
@@ -56,7 +60,7 @@ asio::awaitable<void> Session::converse(bool tls_first) {
     if (!secured) co_return;
   }
   out_ = borrow_output();
-  conversation_.greet(out_);
+  conversation_.greet(out_, settings_->rules.apop ? common::auth::make_apop_stamp(settings_->rules.hostname) : "");
   while (open_) {
     switch (advance()) {
       case Due::input: {
@@ -153,6 +157,8 @@ Session::Due Session::advance() {
     const auto line = lines_.take(input_);
     if (!line) return Due::input;
     step_ = conversation_.on_line(*line, out_);
+    // Cancelled, or no longer to be understood: nobody failed.
+    if (attempt_ && !conversation_.in_exchange() && std::holds_alternative<Proceed>(step_)) attempt_.reset();
   }
 }
 
@@ -160,8 +166,12 @@ Session::Due Session::advance() {
 asio::awaitable<void> Session::perform() {
   if (std::holds_alternative<CheckPassword>(step_)) {
     co_await check_password();
-  } else if (std::holds_alternative<RemoveMarked>(step_)) {
-    co_await remove_marked();
+  } else if (std::holds_alternative<Update>(step_)) {
+    co_await update();
+  } else if (std::holds_alternative<FindKeys>(step_)) {
+    co_await find_keys();
+  } else if (std::holds_alternative<CheckApop>(step_)) {
+    co_await check_apop();
   } else if (std::holds_alternative<StartTls>(step_)) {
     co_await start_tls();
   } else if (const auto* close = std::get_if<Close>(&step_)) {
@@ -171,8 +181,67 @@ asio::awaitable<void> Session::perform() {
   }
 }
 
+common::auth::Judgement Session::begin_attempt(const std::string& name) {
+  const auto directory = office_.store.directory();
+  const auto key = mailstore::account_key(*directory, name, settings_->default_domain);
+  attempt_ = std::make_unique<common::auth::Guard::Attempt>(
+      office_.guard.attempt(stream_.peer(), stream_.peer_address(), key));
+  return attempt_->judge();
+}
+
+asio::awaitable<bool> Session::admit(const std::string& name) {
+  const auto judgement = begin_attempt(name);
+  bool refused = judgement.refused.has_value();
+  if (!refused && judgement.delay.count() > 0) {
+    refused = input_.size() > held_octets;
+    if (!refused) {
+      office_.guard.count_delayed();
+      co_await flush();
+      return_output(std::exchange(out_, {}));
+      const auto over = co_await stream_.pause(judgement.delay);
+      out_ = borrow_output();
+      if (over) {
+        open_ = false;
+        if (*over == End::shutdown) conversation_.on_shutdown(out_);
+        end(*over == End::shutdown ? "shutdown" : "lost");
+        co_return false;
+      }
+      refused = attempt_->judge().refused.has_value();
+    }
+  }
+  if (refused) {
+    office_.guard.count_refused();
+    attempt_.reset();
+  }
+  co_return !refused;
+}
+
+asio::awaitable<void> Session::find_keys() {
+  const auto question = std::get<FindKeys>(std::exchange(step_, Proceed{}));
+  const bool admitted = co_await admit(question.name);
+  if (!admitted) {
+    if (open_) step_ = conversation_.on_barred(out_);
+    co_return;
+  }
+  common::auth::StoredKeys keys;
+  {
+    const auto directory = office_.store.directory();
+    auto account = find_account(*directory, question.name, settings_->default_domain);
+    // Trouble shows at the end, when the maildrop cannot be opened either.
+    if (!account) log_trouble("pop3.directory", account.error());
+    if (account && *account) keys = std::move((*account)->keys);
+  }
+  proof_ = std::make_unique<Proof>(Proof{question.name, keys.version});
+  step_ = conversation_.on_keys(keys, out_);
+}
+
 asio::awaitable<void> Session::check_password() {
   const auto step = std::get<CheckPassword>(std::exchange(step_, Proceed{}));
+  const bool admitted = co_await admit(step.name);
+  if (!admitted) {
+    if (open_) step_ = conversation_.on_login(Login::barred, 0, 0, out_);
+    co_return;
+  }
   std::optional<Account> account;
   bool trouble = false;
   {
@@ -200,10 +269,46 @@ asio::awaitable<void> Session::check_password() {
   }
 }
 
-asio::awaitable<void> Session::remove_marked() {
-  auto ids = conversation_.take_marked();
-  auto told = ids;
-  const auto removed = co_await maildrop_->remove(std::move(ids));
+asio::awaitable<void> Session::check_apop() {
+  const auto question = std::get<CheckApop>(std::exchange(step_, Proceed{}));
+  const bool admitted = co_await admit(question.name);
+  if (!admitted) {
+    if (open_) step_ = conversation_.on_login(Login::barred, 0, 0, out_);
+    co_return;
+  }
+  std::optional<Account> account;
+  bool trouble = false;
+  {
+    const auto directory = office_.store.directory();
+    auto found = find_account(*directory, question.name, settings_->default_domain);
+    trouble = !found;
+    if (found) account = std::move(*found);
+    if (trouble) log_trouble("pop3.directory", found.error());
+  }
+  if (trouble) {
+    answer_login(Login::store_trouble, question.name, "APOP");
+    co_return;
+  }
+  const std::string_view secret = account ? std::string_view{account->apop_secret} : std::string_view{};
+  if (!common::auth::check_apop(question.stamp, secret, question.digest)) {
+    answer_login(Login::wrong, question.name, "APOP");
+    co_return;
+  }
+  open_maildrop(*account, "APOP");
+}
+
+asio::awaitable<void> Session::update() {
+  auto changes = conversation_.take_update();
+  // What goes because it was retrieved is on its way first: a peer that is gone keeps it.
+  if (settings_->rules.retrieved == Retrieved::removed) co_await flush();
+  if (!changes.noted.empty()) {
+    const auto now = common::unix_microseconds(worker_.clock());
+    const auto noted = co_await maildrop_->note_retrieved(std::move(changes.noted), now);
+    // Nobody asked for that: they are kept longer than they had to be.
+    if (!noted) log_trouble("pop3.note_failed", noted.error());
+  }
+  auto told = changes.removed;
+  const auto removed = co_await maildrop_->remove(std::move(changes.removed));
   if (removed) {
     removed_ = told.size();
     // One line names up to 32 of them: the log says what became of each message.
@@ -218,7 +323,7 @@ asio::awaitable<void> Session::remove_marked() {
   } else {
     log_trouble("pop3.delete_failed", removed.error());
   }
-  step_ = conversation_.on_removed(removed.has_value(), out_);
+  step_ = conversation_.on_updated(removed.has_value(), out_);
 }
 
 asio::awaitable<void> Session::start_tls() {

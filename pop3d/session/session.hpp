@@ -8,6 +8,7 @@
 
 #include <asio/awaitable.hpp>
 
+#include "common/auth/guard.hpp"
 #include "common/auth/verifier.hpp"
 #include "common/net/stream.hpp"
 #include "common/net/worker.hpp"
@@ -26,6 +27,7 @@ namespace pop3d {
 struct PostOffice {
   mailstore::Store& store;
   common::auth::Verifier& verifier;
+  common::auth::Guard& guard;
 };
 
 /// One connection from greeting to close: reads lines, does what the conversation says. Answers to commands that came
@@ -56,9 +58,9 @@ class Session {
   std::optional<Due> send_message(const SendMessage& message);
   std::optional<Due> send_top(const SendMessage& message);
   std::optional<Due> send_listing(const SendListing& listing);
-  void find_keys(const FindKeys& question);
   void open_proved(const OpenMaildrop& step);
   void open_maildrop(const Account& account, const std::string& mechanism);
+  bool too_soon(Maildrop& maildrop);
   void answer_login(Login login, std::string_view name, std::string_view mechanism);
 
   asio::awaitable<void> converse(bool tls_first);
@@ -66,8 +68,13 @@ class Session {
   asio::awaitable<void> flush();
   asio::awaitable<void> send_file();
   asio::awaitable<void> perform();
+  /// Holds a log-in back as long as its failures before ask for; false: it is refused, or the session has ended.
+  asio::awaitable<bool> admit(const std::string& name);
+  common::auth::Judgement begin_attempt(const std::string& name);
+  asio::awaitable<void> find_keys();
+  asio::awaitable<void> check_apop();
   asio::awaitable<void> check_password();
-  asio::awaitable<void> remove_marked();
+  asio::awaitable<void> update();
   asio::awaitable<void> start_tls();
   asio::awaitable<bool> accept_tls();
 
@@ -101,6 +108,7 @@ class Session {
     std::uint64_t version = 0;  ///< of the credential that a proof is checked against
   };
   std::unique_ptr<Proof> proof_;
+  std::unique_ptr<common::auth::Guard::Attempt> attempt_;  ///< a log-in that has begun
 
   common::Clock::Steady login_until_;
   std::string address_;  ///< of the mailbox, for the log

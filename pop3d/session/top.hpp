@@ -12,8 +12,10 @@ namespace pop3d {
 /// piece and no further than what is sent.
 class TopReader {
  public:
-  /// What it asks to have read when the message is opened, and later in one go.
+  /// The most that is read in one go.
   static constexpr std::size_t piece = 8 * 1024;
+  /// What is worth reading next: the rest of the header section and what so many lines usually are.
+  static std::size_t next_piece(std::uint64_t header_left, std::uint64_t lines_left);
 
   TopReader(mailstore::OpenMessage message, std::uint64_t header_octets, std::uint64_t lines);
   /// Appends the next piece, in the end the closing line. True: that was all. The message's prefix is used by the first

@@ -35,6 +35,9 @@ constexpr auto table = std::to_array<ReplyText>({
     {Cause::auth_line_too_long, 500, "5.5.6", "authentication exchange line is too long", broken},
     {Cause::syntax, 501, "5.5.4", "syntax error, expected {}", broken},
     {Cause::bad_helo, 501, "5.5.4", "not a domain name or address literal", broken},
+    {Cause::helo_not_yours, 550, "5.7.1", "this name does not lead to your address", broken},
+    // RFC 3463 3.5: the directory server failed
+    {Cause::helo_unverified, 451, "4.4.3", "this name cannot be looked up now, try again later", fine},
     {Cause::bad_sender, 501, "5.1.7", "bad sender address: {}", broken},
     {Cause::bad_recipient, 501, "5.1.3", "bad recipient address: {}", broken},
     // RFC 6531 3.5 gives the code
@@ -63,6 +66,8 @@ constexpr auto table = std::to_array<ReplyText>({
     {Cause::auth_failed, 535, "5.7.8", "authentication credentials invalid", broken},
     {Cause::account_locked, 535, "5.7.13", "this mailbox is locked", broken},
     {Cause::auth_unavailable, 454, "4.7.0", "authentication is not possible now, try again later", fine},
+    // RFC 4954 6: a client should not ask its user for another password then.
+    {Cause::auth_barred, 454, "4.7.0", "too many failed log-ins, try again later", broken},
 
     {Cause::not_your_address, 550, "5.7.1", "this sender address is not yours", fine},
     {Cause::unknown_recipient, 550, "5.1.1", "no such mailbox here", fine},

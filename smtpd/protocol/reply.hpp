@@ -33,6 +33,8 @@ enum class Cause : std::uint8_t {
   auth_line_too_long,
   syntax,
   bad_helo,
+  helo_not_yours,
+  helo_unverified,
   bad_sender,
   bad_recipient,
   not_ascii,
@@ -60,6 +62,7 @@ enum class Cause : std::uint8_t {
   auth_failed,
   account_locked,
   auth_unavailable,
+  auth_barred,
   // senders and recipients
   not_your_address,
   unknown_recipient,

@@ -38,7 +38,8 @@ std::string format_received(const Trace& trace) {
   const std::string_view tag = trace.address.find(':') != std::string_view::npos ? "IPv6:" : "";
   put(trace.helo.empty() ? "unknown" : trace.helo);
   if (literal) {
-    fmt::format_to(std::back_inserter(out), " ([{}{}])", tag, trace.address);
+    fmt::format_to(std::back_inserter(out), " ({}{}[{}{}])", trace.name, trace.name.empty() ? "" : " ", tag,
+                   trace.address);
   } else {
     put(" (local)");
   }

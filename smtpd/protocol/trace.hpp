@@ -10,6 +10,7 @@ namespace smtpd {
 /// What the trace line tells (RFC 5321 4.4).
 struct Trace {
   std::string_view helo;      ///< a proper name, or empty
+  std::string_view name;      ///< of the client, verified: a host name, or empty
   std::string_view address;   ///< numeric, or "unix"
   std::string_view hostname;  ///< ours
   std::string_view id;

@@ -15,6 +15,8 @@ constexpr std::size_t owner_limit = 60'000;
 constexpr std::size_t many_owners = 32;
 /// Where the configuration has no limit: sums stay far from overflowing.
 constexpr std::uint64_t no_message_is_longer = std::uint64_t{1} << 62U;
+/// RFC 9422 4.1, 4.2: six digits at most. A sender that keeps to fewer than are allowed does no harm.
+constexpr std::uint64_t limit_told = 999'999;
 /// A refused chunk up to here is waited for to its end, and one up to twice the limit of messages.
 constexpr std::uint64_t skipped_chunk_limit = std::uint64_t{64} << 20U;
 
@@ -206,10 +208,22 @@ Step Conversation::on_command(const CommandLine& command) {
 Step Conversation::on_hello(bool extended, std::string_view name) {
   if (name.empty()) return reply(Cause::bad_helo);
   const bool proper = is_helo_name(name);
-  if (!proper && terms_.check_helo) return reply(Cause::bad_helo);
+  if (!proper && terms_.helo_check != HeloCheck::off) return reply(Cause::bad_helo);
+  if (terms_.helo_check == HeloCheck::fcrdns) return CheckHelo{std::string{name}, extended};
+  return greet(extended, proper ? std::string{name} : std::string{});
+}
+
+Step Conversation::on_helo(const CheckHelo& asked, std::expected<bool, Cause> leads_to_client) {
+  // RFC 5321 4.1.4 lets us verify and not refuse; who sets fcrdns has decided otherwise.
+  if (!leads_to_client) return reply(leads_to_client.error());
+  if (!*leads_to_client) return reply(Cause::helo_not_yours);
+  return greet(asked.extended, asked.name);
+}
+
+Step Conversation::greet(bool extended, std::string name) {
   end_transaction();  // RFC 5321 4.1.4
   failed_chunk_.reset();
-  helo_ = proper ? std::string{name} : std::string{};
+  helo_ = std::move(name);
   extended_ = extended;
   state_ = State::greeted;
   if (!extended) return Send{{Cause::helo, terms_.hostname}};
@@ -230,10 +244,12 @@ std::string Conversation::ehlo_text() const {
     }
     if (!mechanisms.empty()) text += "\nAUTH" + mechanisms;
   }
-  // RFC 9422 4
   std::string limits;
-  if (terms_.messages_per_session != 0) limits += " MAILMAX=" + std::to_string(terms_.messages_per_session);
-  if (terms_.recipients != 0) limits += " RCPTMAX=" + std::to_string(terms_.recipients);
+  const auto limit = [&limits](std::string_view name, std::uint64_t value) {
+    if (value != 0) (limits += name) += std::to_string(std::min(value, limit_told));
+  };
+  limit(" MAILMAX=", terms_.messages_per_session);
+  limit(" RCPTMAX=", terms_.recipients);
   if (!limits.empty()) text += "\nLIMITS" + limits;
   text += "\nENHANCEDSTATUSCODES";
   return text;
@@ -366,7 +382,7 @@ Step Conversation::fail_chunk(const Chunk& chunk, Cause cause) {
 Step Conversation::on_chunk(const Chunk& chunk, std::optional<Cause> refused) {
   if (refused) {
     end_transaction();
-    failed_chunk_ = *refused;
+    failed_chunk_ = refused;
     return Send{message_reply(*refused)};
   }
   state_ = State::chunks;

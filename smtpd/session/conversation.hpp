@@ -31,6 +31,11 @@ struct Send {
   Reply reply;
   std::uint64_t copies = 1;  ///< LMTP answers a message once for each recipient (RFC 2033 4.2)
 };
+/// Does this name, or address literal, lead to the client's address? on_helo()
+struct CheckHelo {
+  std::string name;
+  bool extended = false;
+};
 /// May this sender be used by who has authenticated? on_sender()
 struct CheckSender {
   common::Address sender;
@@ -71,15 +76,21 @@ struct FindKeys {
 struct Close {
   Reply farewell;
 };
-using Step = std::variant<Send, CheckSender, CheckRecipient, ReadMessage, ReadChunk, SkipChunk, StartTls, CheckPassword,
-                          FindKeys, Close>;
+using Step = std::variant<Send, CheckHelo, CheckSender, CheckRecipient, ReadMessage, ReadChunk, SkipChunk, StartTls,
+                          CheckPassword, FindKeys, Close>;
 
 /// Who may act in a mailbox's name.
 struct Identity {
   mailstore::MailboxNumber mailbox{};
   std::string address;  ///< canonical
 };
-enum class Access : std::uint8_t { granted, refused, locked, unavailable };
+enum class Access : std::uint8_t {
+  granted,
+  refused,
+  locked,
+  unavailable,
+  barred,  ///< nothing was checked: too many failed before
+};
 struct LogIn {
   Access access = Access::refused;
   Identity who;  ///< unless refused or unavailable
@@ -88,8 +99,9 @@ struct LogIn {
 /// A log-in attempt that has come to its end, for the log.
 struct AuthNote {
   std::string mechanism;
-  std::string account;  ///< as the peer wrote it
-  std::string why;      ///< of a failure
+  std::string account;          ///< as the peer wrote it
+  std::string why;              ///< of a failure
+  std::optional<Cause> failed;  ///< what it was answered, should the reply say no more than that there were too many
 };
 
 /// A message on its way: from MAIL to the end of data.
@@ -116,6 +128,7 @@ class Conversation {
 
   Reply greeting() const;
   Step on_line(const Line& line);
+  Step on_helo(const CheckHelo& asked, std::expected<bool, Cause> leads_to_client);
   Step on_sender(std::expected<bool, Cause> own);
   Step on_recipient(const CheckRecipient& asked, std::expected<routing::Resolution, Cause> found);
   Step on_message(const MessageEnd& end);
@@ -141,6 +154,7 @@ class Conversation {
   const std::string& helo() const { return helo_; }
   /// The attempt that the last reply was about.
   AuthNote take_auth_note() { return std::exchange(auth_note_, {}); }
+  const AuthNote& auth_note() const { return auth_note_; }
 
  private:
   enum class State : std::uint8_t { connected, greeted, mail, rcpt, chunks };
@@ -158,6 +172,7 @@ class Conversation {
   Step close(Cause cause);
   Step on_command(const CommandLine& command);
   Step on_hello(bool extended, std::string_view name);
+  Step greet(bool extended, std::string name);
   Step on_mail(std::string_view argument);
   Step on_vrfy(std::string_view argument);
   Step on_rcpt(std::string_view argument);

@@ -42,7 +42,7 @@ Step Conversation::on_auth(std::string_view argument) {
   if (!exchange->sasl) return reply(Cause::unknown_mechanism);
   exchange->mechanism = std::move(start->mechanism);
   exchange_ = std::move(exchange);
-  auth_note_ = {exchange_->mechanism, {}, {}};
+  auth_note_ = {exchange_->mechanism, {}, {}, {}};
   return on_sasl(exchange_->sasl->begin(initial));
 }
 
@@ -89,6 +89,7 @@ Step Conversation::on_sasl(common::auth::SaslStep step) {
 
 Step Conversation::on_keys(const common::auth::StoredKeys& keys, LogIn found) {
   if (found.access == Access::unavailable) return end_exchange(Cause::auth_unavailable, "store");
+  if (found.access == Access::barred) return end_exchange(Cause::auth_barred, "too many failures");
   exchange_->found = std::move(found);
   return on_sasl(exchange_->sasl->give_keys(keys));
 }
@@ -103,7 +104,9 @@ Step Conversation::finish_log_in(LogIn result, std::string_view authorize) {
     case Access::refused:
       return end_exchange(Cause::auth_failed, "wrong name or password");
     case Access::unavailable:
-      return end_exchange(Cause::auth_unavailable, "store");
+      return end_exchange(Cause::auth_unavailable, "store, or too many at once");
+    case Access::barred:
+      return end_exchange(Cause::auth_barred, "too many failures");
     case Access::locked:
       return end_exchange(Cause::account_locked, "locked");
     case Access::granted:
@@ -119,6 +122,7 @@ Step Conversation::finish_log_in(LogIn result, std::string_view authorize) {
 
 Step Conversation::end_exchange(Cause cause, std::string why) {
   auth_note_.why = std::move(why);
+  auth_note_.failed = cause;
   exchange_.reset();
   return reply(cause);
 }

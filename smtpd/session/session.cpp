@@ -4,6 +4,8 @@
 
 #include "common/log.hpp"
 
+#include "mailstore/account_key.hpp"
+
 namespace smtpd {
 namespace {
 
@@ -12,6 +14,11 @@ using common::net::End;
 
 /// More than this is given back before a wait.
 constexpr std::size_t kept_reply_octets = 512;
+/// So much goes before more commands are looked at: a peer that asks and does not read must not make answers pile up.
+constexpr std::size_t due_reply_octets = 16 * 1024;
+/// What may wait in memory behind a log-in that is held back. RFC 4954 4: its answer has to be awaited; a client that
+/// sends more than this on is refused.
+constexpr std::size_t held_octets = 4096;
 
 /// Where a recipient leads, and whether there is room.
 mailstore::Result<routing::Resolution> resolve_with_room(mailstore::DirectoryView& directory,
@@ -41,6 +48,7 @@ Session::Session(Services services, common::net::Worker& worker, common::net::St
 
 asio::awaitable<void> Session::run(bool tls_at_once) {
   stream_.set_timeout(server_->idle_timeout);
+  if (server_->terms.reverse_dns) name_ = ClientName::look_up(services_.resolver, worker_.context(), peer_);
   if (tls_at_once) {
     const bool secured = co_await secure();
     if (!secured) co_return;
@@ -55,6 +63,10 @@ asio::awaitable<void> Session::run(bool tls_at_once) {
       Step step = conversation_.on_line(*line);
       if (chunks_ && !conversation_.in_chunks() && !std::holds_alternative<ReadChunk>(step)) chunks_.reset();
       if (!perform(step)) co_await perform_waiting(step);
+      if (replies_.size() >= due_reply_octets) {
+        input_.keep();
+        co_await flush();
+      }
     }
     co_await flush();
     if (!open_) break;
@@ -106,8 +118,6 @@ bool Session::perform(Step& step) {
       step = check_sender(*sender);
     } else if (const auto* recipient = std::get_if<CheckRecipient>(&step)) {
       step = check_recipient(*recipient);
-    } else if (const auto* keys = std::get_if<FindKeys>(&step)) {
-      step = find_keys(*keys);
     } else {
       return false;
     }
@@ -117,7 +127,9 @@ bool Session::perform(Step& step) {
 asio::awaitable<void> Session::perform_waiting(Step& step) {
   input_.keep();
   Step next;
-  if (auto* message = std::get_if<ReadMessage>(&step)) {
+  if (auto* helo = std::get_if<CheckHelo>(&step)) {
+    next = co_await check_helo(std::move(*helo));
+  } else if (auto* message = std::get_if<ReadMessage>(&step)) {
     next = co_await read_message(std::move(message->go_ahead));
   } else if (const auto* chunk = std::get_if<ReadChunk>(&step)) {
     next = co_await read_chunk(chunk->chunk);
@@ -126,6 +138,8 @@ asio::awaitable<void> Session::perform_waiting(Step& step) {
     next = skip->answer;
   } else if (const auto* password = std::get_if<CheckPassword>(&step)) {
     next = co_await check_password(*password);
+  } else if (const auto* keys = std::get_if<FindKeys>(&step)) {
+    next = co_await find_keys(*keys);
   } else if (const auto* start = std::get_if<StartTls>(&step)) {
     queue(start->ready);
     co_await flush();
@@ -135,7 +149,7 @@ asio::awaitable<void> Session::perform_waiting(Step& step) {
     if (!secured) open_ = false;
     co_return;
   }
-  // After a message or a log-in the conversation has an answer, and asks nothing that needs waiting.
+  // After a greeting, a message or a log-in the conversation has an answer, and asks nothing that needs waiting.
   if (open_) perform(next);
 }
 
@@ -160,6 +174,7 @@ asio::awaitable<void> Session::flush() {
 }
 
 void Session::queue(const Reply& reply) {
+  settle_attempt(reply.cause);
   log_reply(reply);
   append_reply(replies_, reply);
 }
@@ -240,17 +255,70 @@ Session::Found Session::find_account(const std::string& name) {
   return found;
 }
 
-Step Session::find_keys(const FindKeys& question) {
-  Found found = find_account(question.account);
-  return conversation_.on_keys(found.keys, std::move(found.log_in));
+// ---- log-ins: held back where many failed before
+
+common::auth::Judgement Session::begin_attempt(const std::string& account) {
+  const auto directory = services_.store.directory();
+  const auto key = mailstore::account_key(*directory, account, server_->terms.default_domain);
+  attempt_ = std::make_unique<common::auth::Guard::Attempt>(services_.guard.attempt(stream_.peer(), peer_, key));
+  return attempt_->judge();
+}
+
+asio::awaitable<bool> Session::admit(const std::string& account) {
+  const auto judgement = begin_attempt(account);
+  bool refused = judgement.refused.has_value();
+  if (!refused && judgement.delay.count() > 0) {
+    refused = input_.octets().size() > held_octets;
+    if (!refused) {
+      services_.guard.count_delayed();
+      co_await flush();
+      const auto over = co_await stream_.pause(judgement.delay);
+      if (over) {
+        end(*over);
+        co_return false;
+      }
+      refused = attempt_->judge().refused.has_value();
+    }
+  }
+  if (refused) {
+    services_.guard.count_refused();
+    attempt_.reset();
+  }
+  co_return !refused;
+}
+
+void Session::settle_attempt(Cause cause) {
+  if (!attempt_ || cause == Cause::challenge) return;
+  if (cause == Cause::authenticated) attempt_->on_right();
+  if (conversation_.auth_note().failed == Cause::auth_failed) attempt_->on_wrong();
+  attempt_.reset();
+}
+
+asio::awaitable<Step> Session::find_keys(const FindKeys& question) {
+  const bool admitted = co_await admit(question.account);
+  Found found;
+  if (admitted) {
+    found = find_account(question.account);
+  } else {
+    found.log_in.access = Access::barred;
+  }
+  co_return conversation_.on_keys(found.keys, std::move(found.log_in));
 }
 
 asio::awaitable<Step> Session::check_password(const CheckPassword& question) {
-  Found found = find_account(question.account);
-  if (found.log_in.access != Access::unavailable) {
+  const bool admitted = co_await admit(question.account);
+  // Read now, behind the wait: what was changed meanwhile is in force.
+  Found found;
+  if (admitted) {
+    found = find_account(question.account);
+  } else {
+    found.log_in.access = Access::barred;
+  }
+  if (admitted && found.log_in.access != Access::unavailable) {
     const auto number = static_cast<std::uint64_t>(found.log_in.who.mailbox);
-    const bool right = co_await services_.verifier.check(number, found.keys, question.password);
-    if (!right) found.log_in = {};
+    const auto verdict = co_await services_.verifier.verify(number, found.keys, question.password);
+    if (verdict == common::auth::Verdict::wrong) found.log_in = {};
+    if (verdict == common::auth::Verdict::busy) found.log_in = {Access::unavailable, {}};
   }
   co_return conversation_.on_log_in(std::move(found.log_in));
 }

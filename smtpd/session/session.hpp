@@ -5,8 +5,10 @@
 #include <memory>
 #include <string>
 
+#include "common/auth/guard.hpp"
 #include "common/auth/verifier.hpp"
 #include "common/config/config.hpp"
+#include "common/dns/resolver.hpp"
 #include "common/net/stream.hpp"
 #include "common/net/tls_context.hpp"
 #include "common/net/worker.hpp"
@@ -15,6 +17,7 @@
 
 #include "smtpd/protocol/data_reader.hpp"
 #include "smtpd/protocol/input.hpp"
+#include "smtpd/session/client_name.hpp"
 #include "smtpd/session/conversation.hpp"
 #include "smtpd/session/incoming_message.hpp"
 #include "smtpd/session/terms.hpp"
@@ -32,6 +35,8 @@ struct VirtualServer {
 struct Services {
   mailstore::Store& store;
   common::auth::Verifier& verifier;
+  common::auth::Guard& guard;
+  common::dns::Resolver& resolver;
 };
 
 /// One SMTP connection, from greeting to close. Stays on its worker's thread and where it was made: the conversation
@@ -59,13 +64,21 @@ class Session {
   asio::awaitable<MessageEnd> store(mailstore::Draft draft, mailstore::BodyFacts facts);
   DataLimits data_limits() const;
   MissingFields missing_fields(mailstore::MessageId id) const;
+  /// Waits, but not for long, for the client's name.
+  asio::awaitable<void> settle_name();
+  asio::awaitable<Step> check_helo(CheckHelo question);
   asio::awaitable<Step> check_password(const CheckPassword& question);
+  asio::awaitable<Step> find_keys(const FindKeys& question);
+  /// Holds a log-in back as long as its failures before ask for; false: it is refused, or the session has ended.
+  asio::awaitable<bool> admit(const std::string& account);
+  common::auth::Judgement begin_attempt(const std::string& account);
+  /// What the reply says of a log-in is remembered.
+  void settle_attempt(Cause cause);
   asio::awaitable<bool> secure();
   asio::awaitable<void> flush();
 
   Step check_sender(const CheckSender& question);
   Step check_recipient(const CheckRecipient& question);
-  Step find_keys(const FindKeys& question);
   struct Found;
   Found find_account(const std::string& name);
 
@@ -82,6 +95,7 @@ class Session {
   void log_accepted(const Accepted& accepted);
   void log_reply(const Reply& reply);
   std::string_view tls_name() const { return tls_ ? std::string_view{tls_->protocol} : std::string_view{}; }
+  std::string_view client_name() const { return name_ ? std::string_view{name_->name()} : std::string_view{}; }
   std::string_view account() const {
     return conversation_.identity() ? std::string_view{conversation_.identity()->address} : std::string_view{};
   }
@@ -91,11 +105,13 @@ class Session {
   common::net::Stream stream_;
   std::shared_ptr<const VirtualServer> server_;
   std::string peer_;
+  std::unique_ptr<ClientName> name_;  ///< null: nobody wants to know
   Conversation conversation_;
   Input input_;
   std::string replies_;  ///< gathered until there is nothing more to do without the peer (RFC 2920 3.2)
   std::unique_ptr<common::net::TlsFacts> tls_;
-  std::unique_ptr<IncomingMessage> chunks_;  ///< a message of which some chunks are in
+  std::unique_ptr<common::auth::Guard::Attempt> attempt_;  ///< a log-in that has begun
+  std::unique_ptr<IncomingMessage> chunks_;                ///< a message of which some chunks are in
   bool open_ = true;
   bool line_begun_ = false;  ///< its deadline is set
 };

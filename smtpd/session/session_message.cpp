@@ -37,6 +37,7 @@ struct Allowance {
 }  // namespace
 
 asio::awaitable<Step> Session::read_message(Reply go_ahead) {
+  co_await settle_name();
   auto draft = co_await services_.store.begin();
   if (!draft) co_return conversation_.on_no_draft(*refuse(draft.error(), {}).refused);
   queue(go_ahead);
@@ -94,6 +95,7 @@ asio::awaitable<MessageEnd> Session::receive(mailstore::Draft draft) {
 /// A chunk that cannot be used is read to its end all the same (RFC 3030 2).
 asio::awaitable<Step> Session::read_chunk(Chunk chunk) {
   if (!chunks_) {
+    co_await settle_name();
     auto draft = co_await services_.store.begin();
     if (!draft) {
       const MessageEnd end = refuse(draft.error(), {});
@@ -189,6 +191,7 @@ void Session::log_accepted(const Accepted& accepted) {
                                  {"owners", std::uint64_t{accepted.owners}},
                                  {"size", accepted.octets},
                                  {"peer", peer_},
+                                 {"peer_name", client_name()},
                                  {"tls", tls_name()},
                                  {"auth", account()},
                                  {"server", server_->terms.server}});
@@ -199,6 +202,7 @@ std::string Session::received_line(mailstore::MessageId id) {
   const std::string id_text = mailstore::format_id(id);
   Trace trace;
   trace.helo = conversation_.helo();
+  trace.name = client_name();
   trace.address = peer_;
   trace.hostname = server_->terms.hostname;
   trace.id = id_text;

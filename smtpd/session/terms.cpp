@@ -16,7 +16,10 @@ Terms make_terms(const common::config::Server& server) {
   terms.anonymous = server.auth.anonymous;
   terms.passwords_need_tls = server.auth.require_tls;
   terms.mechanisms = server.auth.mechanisms;
-  terms.check_helo = server.messages.helo_check != "off";
+  terms.helo_check = server.messages.helo_check == "off"      ? HeloCheck::off
+                     : server.messages.helo_check == "fcrdns" ? HeloCheck::fcrdns
+                                                              : HeloCheck::syntax;
+  terms.reverse_dns = server.messages.reverse_dns;
   terms.message_octets = server.messages.size;
   terms.session_octets = server.messages.session_size;
   terms.messages_per_session = count(server.messages.per_session);

@@ -10,6 +10,9 @@
 
 namespace smtpd {
 
+/// What the name in HELO or EHLO must stand up to: grammar; that it leads to the client's address.
+enum class HeloCheck : std::uint8_t { off, syntax, fcrdns };
+
 /// What a virtual server asks and allows: its configuration as a conversation needs it. 0: no limit.
 struct Terms {
   std::string server;  ///< its id: the file's name
@@ -22,7 +25,8 @@ struct Terms {
   bool anonymous = true;  ///< mail without authentication
   bool passwords_need_tls = true;
   std::vector<std::string> mechanisms;
-  bool check_helo = true;
+  HeloCheck helo_check = HeloCheck::syntax;
+  bool reverse_dns = false;  ///< the client's verified name is looked up
   std::uint64_t message_octets = 0;
   std::uint64_t session_octets = 0;
   std::uint64_t messages_per_session = 0;

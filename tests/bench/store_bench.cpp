@@ -1,10 +1,15 @@
 // What the store alone can do: concurrent callers that hand in messages, on an empty and on a filled store. Figures for
 // tests/bench/README.md; compare them with the `group_commit_serial_*` figures of a disk measured in the same minute.
 //
-//   store_bench FOLDER [--callers N] [--seconds T] [--size OCTETS] [--mailboxes M] [--fill MESSAGES]
+//   store_bench FOLDER [--callers N] [--seconds T] [--size OCTETS] [--mailboxes M] [--fill MESSAGES] [--remove
+//   MESSAGES]
+//
+// At the end the first mailbox is looked at, walked, searched, and loses as many messages as --remove says (none); with
+// --mailboxes 1 --fill 1000000 that is a full one.
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <array>
 #include <asio/co_spawn.hpp>
 #include <asio/detached.hpp>
 #include <asio/io_context.hpp>
@@ -12,6 +17,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <map>
 #include <string>
 #include <vector>
@@ -104,15 +110,90 @@ void measure(const char* name, Run run, std::size_t callers) {
   std::fflush(stdout);
 }
 
+/// Octets of this process that are its own, not pages of files.
+std::uint64_t own_memory() {
+  std::ifstream status("/proc/self/status");
+  for (std::string word; status >> word;) {
+    std::uint64_t kilobytes = 0;
+    if (word == "RssAnon:" && status >> kilobytes) return kilobytes << 10U;
+  }
+  return 0;
+}
+
+void read_mailbox(mailstore::Store& store, mailstore::MailboxNumber box, std::size_t doomed) {
+  constexpr int looks = 10'000;
+  auto from = Steady::now();
+  mailstore::View view;
+  for (int i = 0; i < looks; ++i) view = must(store.peek(box), "peek");
+  const auto look = seconds(Steady::now() - from) / looks;
+
+  const auto memory = own_memory();
+  std::array<mailstore::Entry, 256> page;
+  std::vector<mailstore::MessageId> some;  // every hundredth
+  std::uint64_t entries = 0;
+  auto slowest = Steady::duration::zero();
+  from = Steady::now();
+  for (std::optional<mailstore::MessageId> after;;) {
+    const auto page_from = Steady::now();
+    const auto found = must(store.list(view, after, page), "list");
+    slowest = std::max(slowest, Steady::now() - page_from);
+    for (std::size_t i = 0; i < found; ++i) {
+      if (entries++ % 100 == 0) some.push_back(page[i].id);
+    }
+    if (found < page.size()) break;
+    after = page.back().id;
+  }
+  const auto walk = seconds(Steady::now() - from);
+  const auto grown = own_memory() - memory;
+
+  from = Steady::now();
+  for (const auto id : some) must(store.find(view, id), "find");
+  const auto find = seconds(Steady::now() - from) / static_cast<double>(std::max<std::size_t>(some.size(), 1));
+  std::printf(
+      "mailbox of %llu: view %.2f us, walk %.1f ns an entry (slowest page of 256: %.0f us, %llu KiB more memory), find "
+      "%.2f us\n",
+      static_cast<unsigned long long>(view.messages), look * 1e6,
+      walk / static_cast<double>(std::max<std::uint64_t>(entries, 1)) * 1e9, seconds(slowest) * 1e6,
+      static_cast<unsigned long long>(grown >> 10U), find * 1e6);
+  if (doomed == 0) return;
+
+  std::vector<mailstore::MessageId> ids;
+  std::optional<mailstore::MessageId> after;
+  while (ids.size() < doomed) {
+    const auto found = must(store.list(view, after, page), "list");
+    for (std::size_t i = 0; i < found && ids.size() < doomed; ++i) ids.push_back(page[i].id);
+    if (found < page.size()) break;
+    after = page.back().id;
+  }
+  auto removing = [](mailstore::Store& in, mailstore::MailboxNumber of,
+                     std::vector<mailstore::MessageId> which) -> asio::awaitable<void> {
+    const auto lock = must(in.lock_maildrop(of), "lock");
+    auto work = in.remove(lock, std::move(which));
+    must(co_await std::move(work), "remove");
+  };
+  const auto many = ids.size();
+  const auto cpu_from = cpu();
+  const auto commits = store.counters().commits;
+  from = Steady::now();
+  asio::io_context io(1);
+  asio::co_spawn(io, removing(store, box, std::move(ids)), asio::detached);
+  io.run();
+  const auto took = seconds(Steady::now() - from);
+  std::printf("removed %zu in %.2f s and %llu commits, %.1f us CPU each\n", many, took,
+              static_cast<unsigned long long>(store.counters().commits - commits),
+              (cpu() - cpu_from) / static_cast<double>(many) * 1e6);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   if (argc < 2)
     return std::fprintf(stderr,
-                        "store_bench FOLDER [--callers N] [--seconds T] [--size OCTETS] [--mailboxes M] [--fill N]\n"),
+                        "store_bench FOLDER [--callers N] [--seconds T] [--size OCTETS] [--mailboxes M] [--fill N] "
+                        "[--remove N]\n"),
            2;
-  std::map<std::string, double> option{
-      {"--callers", 64}, {"--seconds", 3}, {"--size", 4096}, {"--mailboxes", 200}, {"--fill", 0}};
+  std::map<std::string, double> option{{"--callers", 64},    {"--seconds", 3}, {"--size", 4096},
+                                       {"--mailboxes", 200}, {"--fill", 0},    {"--remove", 0}};
   for (int i = 2; i + 1 < argc; i += 2) option[argv[i]] = std::atof(argv[i + 1]);
   mailstore::Options options{.path = argv[1]};
   options.warn = [](std::string_view what) {
@@ -150,5 +231,6 @@ int main(int argc, char** argv) {
     run.end = Steady::now() + std::chrono::milliseconds(static_cast<int>(option["--seconds"] * 1e3));
     measure("accept", std::move(run), n);
   }
+  read_mailbox(*store, boxes.front(), static_cast<std::size_t>(option["--remove"]));
   return 0;
 }

@@ -127,6 +127,7 @@ class Mailboxes(PostOffice):
                 "password": True,
                 "password_scheme": "argon2id",
                 "scram_sha256": True,
+                "apop": False,
                 "messages": 0,
                 "octets": 0,
                 "arrivals": 0,
@@ -215,6 +216,19 @@ class Mailboxes(PostOffice):
         self.assertEqual(limits()[:2], (1048576, True))
         self.assertIn("no quota", self.done("mailbox", "set", "bob@example.test", "--quota", "0", "--max-messages", "0"))
         self.assertEqual(limits(), (0, False, 0, None))
+
+    def test_secret_for_apop(self):
+        self.done("mailbox", "add", "bob@example.test", "--password-stdin", stdin=b"secret word\n")
+        set_secret = ["mailbox", "set", "bob@example.test", "--apop-secret-stdin"]
+        self.assertIn("a secret for APOP", self.done(*set_secret, stdin=b"tanstaaf\n"))
+        self.assertIs(self.done_json("mailbox", "show", "bob@example.test")["apop"], True)
+        self.assertRegex(self.done("mailbox", "show", "bob@example.test"), r"(?m)^APOP +yes$")
+        self.assertNotIn("tanstaaf", self.done("mailbox", "show", "bob@example.test", "--json"))
+        self.assertIn("a secret for APOP", self.done("mailbox", "set", "bob@example.test", "--quota", "1MB"))
+        self.assertNotIn("APOP", self.done("mailbox", "set", "bob@example.test", "--no-apop-secret"))
+        self.assertIn("has that already", self.done("mailbox", "set", "bob@example.test", "--no-apop-secret"))
+        self.assertIs(self.done_json("mailbox", "show", "bob@example.test")["apop"], False)
+        self.refused(2, [*set_secret, "--no-apop-secret"], "--no-apop-secret")
 
     def test_restore(self):
         self.add_mailbox("bob@example.test")

@@ -9,8 +9,8 @@ HOST = "127.0.0.1"
 class Wire:
     """A conversation by hand."""
 
-    def __init__(self, port, context=None, timeout=30):
-        self.socket = socket.create_connection((HOST, port), timeout=timeout)
+    def __init__(self, port, context=None, timeout=30, source=None):
+        self.socket = socket.create_connection((HOST, port), timeout=timeout, source_address=source and (source, 0))
         self.held = b""
         if context:
             self.secure(context)

@@ -1,6 +1,8 @@
-"""kill -9 in a loop: smtpd and pop3d die at any moment while people send and fetch. What was acknowledged is there once.
+"""kill -9 in a loop: smtpd, pop3d and whoever else works in the store (an import, a purge, a compaction) die at any moment
+while people send and fetch. What was acknowledged is there once.
 
     PENNYPOST_KILL_ROUNDS   kills (default 30, some 20 s)
+    PENNYPOST_KILL_PAUSE    seconds, the longest time between two (default 4)
     PENNYPOST_KILL_SEED     the printed seed of a run that failed; threads still interleave as they like
     PENNYPOST_KEEP=1        keeps the folder
 """
@@ -10,6 +12,7 @@ import os
 import pathlib
 import random
 import re
+import subprocess
 import sys
 import threading
 import time
@@ -24,16 +27,23 @@ from wire import Wire  # noqa: E402
 
 SENDERS, PEOPLE = 6, 5
 MAILBOXES = [f"person{number}@example.test" for number in range(PEOPLE)]
+# Gets copies of what the others get, and is purged again and again: nobody looks into it.
+DOOMED = "doomed@example.test"
 # Over this a message streams into a segment of its own (ARCHITECTURE.md, the store on disk).
 LONG = 300 * 1024
 
 
 def body(token):
     """The whole letter of this token, in wire form before stuffing; the same each time."""
+    if token.startswith("import"):
+        return f"Subject: {token}\r\n\r\n".encode() + b"an imported line\r\n" * (20 + int(token.rpartition("-")[2]) % 200)
     chance = random.Random(token)
     many = chance.randrange(LONG, 3 * LONG) if chance.random() < 0.08 else chance.randrange(6000)
     line = bytes(chance.choices(b"abcdefghijklmnopqrstuvwxyz .", k=chance.randrange(1, 300))) + b"\r\n"
     return f"Subject: {token}\r\n\r\n.\r\n..x\r\n".encode() + line * (many // len(line) + 1)
+
+
+TOOLS = ("import", "purge", "compact")
 
 
 class Gone(Exception):
@@ -79,6 +89,8 @@ class Office:
         self.suite, self.seed, self.ledger = suite, seed, Ledger()
         self.over = threading.Event()
         self.ports = {}
+        self.tools = {}                     # what works in the store beside the daemons: name -> process
+        self.done = collections.Counter()   # and how often it came to its end
         self.learn_ports()
 
     def learn_ports(self):
@@ -169,13 +181,81 @@ class Office:
             expect(wire, "+OK")
             self.ledger.delete(name, tokens, "confirmed")
 
+    # ---- tools
+
+    def run(self, name, *command):
+        """A program that may be killed; gives back its status and standard output."""
+        process = subprocess.Popen([*map(str, command)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, text=True, env=self.suite.environment())
+        self.tools[name] = process
+        # Its standard error is short; standard output is read to its end first.
+        out, trouble = process.stdout.read(), process.stderr.read()
+        status = process.wait()
+        self.tools.pop(name)
+        if status not in (0, -9):
+            return status, out, trouble
+        self.done[name] += status == 0
+        return status, out, trouble
+
+    def pennypost(self, name, *arguments):
+        return self.run(name, self.suite.build / "tools" / "pennypost", "-c", self.suite.config, *arguments)
+
+    def bring_in(self, name, chance):
+        """An import into everybody's mailbox and into the one that is purged meanwhile."""
+        self.over.wait(chance.random() * 0.3)
+        prefix = f"import-{chance.getrandbits(48):012x}"
+        status, out, trouble = self.run(name, self.suite.build / "tests" / "support" / "import_messages",
+                                        self.suite.folder / "store", prefix, chance.randrange(1, 120), chance.choice([1, 8, 64]),
+                                        1 << 30, *MAILBOXES, DOOMED)
+        if status == 1 and f"no mailbox {DOOMED}" in trouble:
+            return
+        for line in out.splitlines(keepends=True):
+            if not line.endswith("\n"):
+                break
+            verb, token, *rest = line.split()
+            if verb == "try":
+                self.ledger.begin(token, [mailbox for mailbox in rest if mailbox != DOOMED])
+                self.ledger.set(token, Ledger.MAYBE)
+            else:
+                self.ledger.set(token, Ledger.ACCEPTED if verb == "put" else Ledger.REFUSED, *rest)
+        if status not in (0, -9):
+            self.ledger.complain(f"{name} ended with {status}: {trouble}")
+
+    def purge(self, name, chance):
+        """The mailbox goes with its mail, and is there again."""
+        self.over.wait(chance.random())
+        for arguments in (("remove", "--purge", DOOMED), ("add", "--no-password", DOOMED)):
+            status, _, trouble = self.pennypost(name, "mailbox", *arguments)
+            if status == -9:
+                return
+            # The one that was killed may have come to its end.
+            if status != 0 and not re.search("no mailbox|there already|was removed", trouble):
+                self.ledger.complain(f"{name}: {trouble}")
+
+    def compact(self, name, chance):
+        self.over.wait(chance.random())
+        status, _, trouble = self.pennypost(name, "store", "compact", "--all")
+        if status not in (0, -9):
+            self.ledger.complain(f"{name}: {trouble}")
+
     # ---- killing
 
     def kill(self, rounds, chance):
         killed = collections.Counter()
+        pause = float(os.environ.get("PENNYPOST_KILL_PAUSE", "4"))
         for number in range(rounds):
-            time.sleep(chance.choice([0.02, 0.2, 1, 4]) * chance.random())
-            names = chance.choice([("smtpd",), ("smtpd",), ("pop3d",), ("smtpd", "pop3d")])
+            time.sleep(min(chance.choice([0.02, 0.2, 1, 4]), pause) * chance.random())
+            names = chance.choice([("smtpd",), ("smtpd",), ("pop3d",), ("smtpd", "pop3d"), TOOLS, TOOLS])
+            if names is TOOLS:
+                # Whichever works at the moment; else the next one that does.
+                at_work = []
+                while not at_work and not self.ledger.wrong:
+                    at_work = list(self.tools.items())
+                    time.sleep(0.001)
+                for name, process in chance.sample(at_work, min(1, len(at_work))):
+                    process.kill()
+                    killed[name] += 1
+                continue
             for name in names:
                 process = self.suite.processes[name]
                 if process.poll() is not None:
@@ -290,12 +370,15 @@ def main():
     with Suite(settings) as suite:
         for mailbox in MAILBOXES:
             suite.add_mailbox(mailbox)
+        suite.add_mailbox(DOOMED, None)
         office = Office(suite, seed)
         ledger = office.ledger
         people = [threading.Thread(target=office.repeat, args=(f"sender{number}", office.send), daemon=True)
                   for number in range(SENDERS)]
         people += [threading.Thread(target=office.repeat, args=(mailbox, office.fetch), daemon=True)
                    for mailbox in MAILBOXES]
+        people += [threading.Thread(target=office.repeat, args=(name, work), daemon=True)
+                   for name, work in zip(TOOLS, (office.bring_in, office.purge, office.compact))]
         for person in people:
             person.start()
         killed = office.kill(rounds, random.Random(seed))
@@ -306,7 +389,9 @@ def main():
                 ledger.complain("somebody waits for an answer since a minute")
         left = compare(office)
         confirmed = sum(state == "confirmed" for state in ledger.deletions.values())
-        print(f"kill_loop: killed smtpd {killed['smtpd']} and pop3d {killed['pop3d']} times; {ledger.count(Ledger.ACCEPTED)} "
+        print(f"kill_loop: killed {', '.join(f'{name} {times} times' for name, times in sorted(killed.items()))}; "
+              f"came to their end: {', '.join(f'{name} {times} times' for name, times in sorted(office.done.items()))}; "
+              f"{ledger.count(Ledger.ACCEPTED)} "
               f"messages accepted, {ledger.count(Ledger.MAYBE)} unanswered, {ledger.count(Ledger.REFUSED)} refused, "
               f"{ledger.count(Ledger.UNSENT)} broken off; {confirmed} deletions confirmed, "
               f"{len(ledger.deletions) - confirmed} unanswered; {left} copies are there")

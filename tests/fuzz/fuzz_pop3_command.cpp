@@ -30,7 +30,9 @@ Lines read(std::string_view octets, std::size_t piece) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view octets{reinterpret_cast<const char*>(data), size};
   const auto lines = read(octets, size + 1);
-  if (read(octets, 1) != lines || read(octets, 7) != lines) std::abort();
+  if (read(octets, 7) != lines) std::abort();
+  // Octet by octet is slow, and long inputs tell no more that way than short ones.
+  if (size <= 600 && read(octets, 1) != lines) std::abort();
   for (const auto& [text, fault] : lines) {
     if (text.size() > pop3d::LineReader::longest || text.find("\r\n") != text.npos) std::abort();
     if (fault != pop3d::LineFault::none) continue;

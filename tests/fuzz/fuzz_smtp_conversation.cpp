@@ -1,4 +1,5 @@
-// Whole conversations: no crash, the same replies and the same mail in any cuts of what the peer sends.
+// Whole conversations: no crash, the same replies and the same mail in any cuts of what the peer sends, and replies
+// that no peer has a word in.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -27,6 +28,28 @@ FakeDirectory& people() {
   return directory;
 }
 
+/// RFC 5321 4.2: code, hyphen or space, printable text; and short enough (4.5.3.1.5), but for a challenge.
+void check_replies(std::string_view replies) {
+  while (!replies.empty()) {
+    const auto end = replies.find("\r\n");
+    expect(end != std::string_view::npos);
+    const auto line = replies.substr(0, end);
+    replies.remove_prefix(end + 2);
+    const bool challenge = line.starts_with("334 ");  // the first one of PLAIN says nothing
+    expect(line.size() > (challenge ? 3U : 4U) && line[0] >= '2' && line[0] <= '5' &&
+           (line[3] == ' ' || line[3] == '-'));
+    expect(line.size() <= 510 || challenge);
+    for (const char c : line) expect(c >= ' ' && c <= '~');
+    if (line[3] == '-') expect(replies.starts_with(line.substr(0, 3)));
+  }
+}
+
+std::size_t count(std::string_view text, std::string_view what) {
+  std::size_t times = 0;
+  for (auto at = text.find(what); at != text.npos; at = text.find(what, at + what.size())) ++times;
+  return times;
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -39,7 +62,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   terms.submission = (data[0] & 1) != 0;
   terms.anonymous = !terms.submission;
   terms.passwords_need_tls = (data[0] & 2) != 0;
-  terms.check_helo = (data[0] & 4) != 0;
+  terms.helo_check = (data[0] & 4) == 0     ? smtpd::HeloCheck::off
+                     : (data[0] & 128) != 0 ? smtpd::HeloCheck::fcrdns
+                                            : smtpd::HeloCheck::syntax;
   terms.has_certificate = (data[0] & 8) != 0;
   terms.tls_required = terms.has_certificate && (data[0] & 16) != 0;
   if ((data[0] & 32) != 0) terms.bare_newline = smtpd::BareNewline::normalize;
@@ -63,6 +88,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     expect(whole.messages.size() == cut.messages.size());
     for (std::size_t i = 0; i < whole.messages.size(); ++i) expect(whole.messages[i].stored == cut.messages[i].stored);
   }
+  check_replies(whole.replies);
+  check_replies(cut.replies);
+  // 250 is said for every message, by LMTP once for each recipient that was taken, and never without one.
+  const auto stored = count(whole.replies, " stored\r\n");
+  expect(terms.lmtp ? stored >= whole.messages.size() : stored == whole.messages.size());
+  expect(stored <= whole.messages.size() * terms.recipients);
   for (const auto& message : whole.messages) {
     expect(message.stored.find("\r\n.\r\n") == std::string::npos);
     expect(!message.envelope.owners.empty());

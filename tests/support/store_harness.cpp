@@ -173,6 +173,20 @@ Result<MessageId> drop_draft(Store& store, std::string_view octets) {
   return wait_for(open_and_drop(store, std::string(octets)));
 }
 
+bool leave_delivery(Store& store, const Letter& letter, std::size_t turns, const std::function<void()>& close) {
+  asio::io_context io(1);
+  bool ended = false;
+  auto body = [](Store& to, Letter what, bool& end) -> asio::awaitable<void> {
+    auto delivering = deliver_one(to, std::move(what));
+    (void)co_await std::move(delivering);
+    end = true;
+  };
+  asio::co_spawn(io, body(store, letter, ended), asio::detached);
+  for (std::size_t i = 0; i < turns && !ended; ++i) io.run_one();
+  close();
+  return !ended;
+}
+
 Result<std::uint64_t> remove(Store& store, const MaildropLock& lock, std::vector<MessageId> ids) {
   const auto result = wait_for(store.remove(lock, std::move(ids)));
   if (!result) return std::unexpected(result.error());

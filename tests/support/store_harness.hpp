@@ -72,6 +72,11 @@ std::vector<Result<mailstore::MessageId>> deliver_together(
 /// Opens a draft, hands in octets, lets it go.
 Result<mailstore::MessageId> drop_draft(mailstore::Store& store, std::string_view octets);
 
+/// The receiver of `letter` is gone after so many turns of its loop, as a daemon's that may wait no longer; `close` is
+/// called before its coroutine is destroyed. False: it had come to its end before.
+bool leave_delivery(mailstore::Store& store, const Letter& letter, std::size_t turns,
+                    const std::function<void()>& close);
+
 Result<std::uint64_t> remove(mailstore::Store& store, const mailstore::MaildropLock& lock,
                              std::vector<mailstore::MessageId> ids);
 /// Takes the lock for itself.

@@ -3,7 +3,7 @@
 The first paragraph tells the behaviour. Then, a line each:
 
     given domain NAME [OPTION...]            `pennypost domain add`
-    given mailbox ADDRESS [password PASSWORD]
+    given mailbox ADDRESS [password PASSWORD [apop SECRET]]
     given alias ADDRESS -> TARGET...
     given message ADDRESS TEXT               delivered by SMTP before it begins; escapes as in C|
     given config SERVER KEY = VALUE          a TOML value; SERVER: mx, submission, lmtp, pop3, suite
@@ -21,13 +21,15 @@ The first paragraph tells the behaviour. Then, a line each:
     then message N of ADDRESS contains TEXT  also `lacks TEXT`; \\r\\n and so on in TEXT as in C|
     then smtpd|pop3d log has TEXT            also `lacks TEXT`
 
-Escapes in C| and TEXT: \\r \\n \\t \\0 \\xNN \\\\. In C: and C|, {repeat N TEXT} and {base64 OCTETS} (escapes inside) are put in.
+Escapes in C| and TEXT: \\r \\n \\t \\0 \\xNN \\\\. In C: and C|, {repeat N TEXT} and {base64 OCTETS} (escapes inside) are put in, and {apop SECRET}:
+the digest of the remembered {stamp} and the secret.
 {name} in S~ stands for a word and remembers it; after that {name} is that word, in C: and S: too. A line that starts with # is
 a comment.
 """
 
 import base64
 import dataclasses
+import hashlib
 import re
 
 
@@ -75,6 +77,8 @@ def expand(text, known):
             return unescape(what.decode()) * int(count)
         if words.startswith(b"base64 "):
             return base64.b64encode(unescape(words[7:].decode()))
+        if words.startswith(b"apop "):
+            return hashlib.md5(known["stamp"].encode() + words[5:]).hexdigest().encode()
         if words.decode() in known:
             return known[words.decode()].encode()
         return match[0]

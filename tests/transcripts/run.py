@@ -134,6 +134,8 @@ class Player:
                 self.house.tool("domain", "add", *words, "--if-not-exists")
             elif given.kind == "mailbox":
                 self.house.add_mailbox(words[0], words[2] if words[1:2] == ["password"] else None)
+                if words[3:4] == ["apop"]:
+                    self.house.tool("mailbox", "set", words[0], "--apop-secret-stdin", text_in=words[4] + "\n")
             elif given.kind == "message":
                 address, _, text = given.text.partition(" ")
                 octets = language.octets_to_send(language.Step("C|", text, given.line), {})

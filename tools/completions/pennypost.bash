@@ -3,13 +3,15 @@
 
 _pennypost_commands() {
   case "$1" in
-    '') echo 'domain mailbox alias message store config status reload' ;;
+    '') echo 'domain mailbox alias message store config guard server status reload' ;;
     domain) echo 'add set remove list show lock unlock' ;;
     mailbox) echo 'add set remove restore rename list stat show passwd lock unlock' ;;
     alias) echo 'add remove list show' ;;
     message) echo 'list show delete' ;;
     store) echo 'init check rebuild compact stat' ;;
     config) echo 'check show' ;;
+    guard) echo 'clear' ;;
+    server) echo 'check' ;;
   esac
 }
 
@@ -21,7 +23,7 @@ _pennypost_options() {
     'mailbox list') echo "--removed $everywhere" ;;
     'domain remove' | 'mailbox remove') echo "--purge --if-exists $everywhere" ;;
     'mailbox add') echo "--password-stdin --no-password --hash --quota --max-messages --if-not-exists $everywhere" ;;
-    'mailbox set') echo "--quota --max-messages $everywhere" ;;
+    'mailbox set') echo "--quota --max-messages --apop-secret-stdin --no-apop-secret $everywhere" ;;
     'mailbox passwd') echo "--password-stdin $everywhere" ;;
     'alias add') echo "--replace --if-not-exists $everywhere" ;;
     'alias remove' | 'message delete') echo "--if-exists $everywhere" ;;

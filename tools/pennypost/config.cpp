@@ -1,11 +1,15 @@
-// pennypost config: what is wrong with the configuration, and what is in force.
+// pennypost config, pennypost server check: what is wrong with the configuration, and what is in force.
 
 #include <algorithm>
+#include <filesystem>
 #include <memory>
+#include <string>
+#include <system_error>
 
 #include <fmt/format.h>
 
 #include "common/config/config.hpp"
+#include "tools/pennypost/failure.hpp"
 #include "tools/pennypost/program.hpp"
 #include "tools/pennypost/readable.hpp"
 
@@ -23,8 +27,21 @@ void print_json(const std::vector<Mistake>& mistakes) {
   out.end();
 }
 
-void check(Session& session) {
+/// The file of one virtual server, beside the suite's; refused when there is none.
+std::filesystem::path file_of(const std::filesystem::path& config, const std::string& server) {
+  auto file = config.parent_path() / "servers" / (server + ".toml");
+  std::error_code error;
+  if (server.find('/') != server.npos || !std::filesystem::exists(file, error)) {
+    fail(fmt::format("there is no server \"{}\": no file {}; 'pennypost config show' lists those that there are",
+                     server, file.string()));
+  }
+  return file;
+}
+
+/// What is wrong with the suite, or with one virtual server of it.
+void check(Session& session, const std::string& server) {
   const auto path = common::config::config_path(session.config_option);
+  const auto only = server.empty() ? std::filesystem::path{} : file_of(path, server);
   auto loaded = common::config::load(path);
   std::vector<Mistake> mistakes;
   std::size_t servers = 0;
@@ -36,6 +53,7 @@ void check(Session& session) {
   } else {
     mistakes = std::move(loaded.error());
   }
+  if (!only.empty()) std::erase_if(mistakes, [&](const Mistake& mistake) { return mistake.file != only; });
   const bool broken = std::ranges::any_of(mistakes, [](const Mistake& mistake) { return !mistake.warning; });
   if (session.format() == Format::json) {
     print_json(mistakes);
@@ -43,7 +61,9 @@ void check(Session& session) {
     for (const auto& mistake : mistakes) {
       complain((mistake.warning ? "warning: " : "") + common::config::format_mistake(mistake));
     }
-    if (!broken) print(shown(fmt::format("{}: in order, {}", path.string(), counted(servers, "server"))) + "\n");
+    if (!broken && !only.empty()) print(shown(fmt::format("{}: in order", only.string())) + "\n");
+    if (!broken && only.empty())
+      print(shown(fmt::format("{}: in order, {}", path.string(), counted(servers, "server"))) + "\n");
   }
   if (broken) throw Failure{Status::usage, {}};
 }
@@ -71,11 +91,17 @@ void add_config_commands(CLI::App& root, Program& program) {
   auto* group = add_group(root, "config", "What the daemons do");
   auto& session = program.session;
   add_command(*group, "check", "Checks the configuration and the keys and folders it names", program,
-              [&session] { check(session); });
+              [&session] { check(session, {}); });
   auto defaults = std::make_shared<bool>(false);
   auto* command = add_command(*group, "show", "Prints the configuration that is in force", program,
                               [&session, defaults] { show(session, *defaults); });
   command->add_flag("--defaults", *defaults, "Keys left at their default too");
+
+  auto* servers = add_group(root, "server", "The virtual servers, one file each");
+  auto name = std::make_shared<std::string>();
+  auto* of_one = add_command(*servers, "check", "Checks the configuration of one virtual server, or of all", program,
+                             [&session, name] { check(session, *name); });
+  add_argument(of_one, "NAME", *name, "The server: its file's name without .toml")->required(false);
 }
 
 }  // namespace tools

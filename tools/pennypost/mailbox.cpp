@@ -69,8 +69,10 @@ std::string describe(const mailstore::Mailbox& mailbox) {
   if (mailbox.quota_octets) {
     text = *mailbox.quota_octets == 0 ? "no quota" : fmt::format("quota {}", format_octets(*mailbox.quota_octets));
   }
-  return text + (mailbox.quota_messages == 0 ? std::string(", any number of messages")
-                                             : fmt::format(", {} at most", counted(mailbox.quota_messages, "message")));
+  return text +
+         (mailbox.quota_messages == 0 ? std::string(", any number of messages")
+                                      : fmt::format(", {} at most", counted(mailbox.quota_messages, "message"))) +
+         (mailbox.apop_secret.empty() ? "" : ", a secret for APOP");
 }
 
 /// How much of what a mailbox may hold is used up; nothing where it may hold anything.
@@ -137,19 +139,30 @@ void add(Session& session, const AddArguments& given, const LimitOptions& limit_
                    fmt::format("mailbox {} added{}", address.key, given.no_password ? ", without a password" : ""));
 }
 
-void set(Session& session, const std::string& text, const LimitOptions& limits, bool given) {
+struct ApopOptions {
+  bool from_stdin = false;
+  bool none = false;
+};
+
+void set(Session& session, const std::string& text, const LimitOptions& limits, bool limits_given,
+         const ApopOptions& secret) {
   const auto address = parse_given_address(text);
-  if (!given) refuse("nothing to set; give --quota or --max-messages");
+  if (!limits_given && !secret.from_stdin && !secret.none)
+    refuse("nothing to set; give --quota, --max-messages, --apop-secret-stdin or --no-apop-secret");
   auto change = parse_limits(limits);
   auto mailbox = need_mailbox(*session.directory(), address);
+  if (secret.from_stdin) change.apop_secret.emplace(read_new_password(address.key, true).reveal());
+  if (secret.none && !mailbox.apop_secret.empty()) change.apop_secret.emplace();
   const auto before = mailbox;
   mailbox.quota_octets = change.quota_octets.value_or(before.quota_octets);
   mailbox.quota_messages = change.quota_messages.value_or(before.quota_messages);
-  if (mailbox.quota_octets == before.quota_octets && mailbox.quota_messages == before.quota_messages) {
+  if (mailbox.quota_octets == before.quota_octets && mailbox.quota_messages == before.quota_messages &&
+      !change.apop_secret) {
     session.report()(false, "set", "mailbox", address.key,
                      fmt::format("mailbox {} has that already: {}", address.key, describe(mailbox)));
     return;
   }
+  mailbox.apop_secret = change.apop_secret.value_or(before.apop_secret);
   need(run_awaitable(session.store().change_mailbox(address.key, std::move(change))),
        fmt::format("mailbox {} was not changed", address.key));
   session.report()(true, "set", "mailbox", address.key, fmt::format("mailbox {}: {}", address.key, describe(mailbox)));
@@ -313,6 +326,7 @@ void show(Session& session, const std::string& text) {
   out.field("password", "", has_password(mailbox));
   out.field("password_scheme", "Password", has_password(mailbox) ? Cell{scheme_of(credential.password_hash)} : Cell{});
   out.field("scram_sha256", "SCRAM-SHA-256", !credential.scram_sha256.empty());
+  out.field("apop", mailbox.apop_secret.empty() ? "" : "APOP", !mailbox.apop_secret.empty());
   out.field("messages", "Messages", totals.messages);
   out.field("octets", "Size", Octets{totals.octets});
   out.field("arrivals", "Ever arrived", totals.arrivals);
@@ -375,13 +389,17 @@ void add_changes(CLI::App& group, Program& program) {
   {
     auto address = std::make_shared<std::string>();
     auto limits = std::make_shared<LimitOptions>();
-    auto* command = add_command(group, "set", "Changes a mailbox's limits", program, {});
-    command->callback([&program, &session, address, limits, command] {
+    auto secret = std::make_shared<ApopOptions>();
+    auto* command = add_command(group, "set", "Changes a mailbox's limits and its secret for APOP", program, {});
+    command->callback([&program, &session, address, limits, secret, command] {
       const bool given = command->count("--quota") + command->count("--max-messages") > 0;
-      program.run = [&session, address, limits, given] { set(session, *address, *limits, given); };
+      program.run = [&session, address, limits, given, secret] { set(session, *address, *limits, given, *secret); };
     });
     add_argument(command, "ADDRESS", *address, "The mailbox")->required();
     add_limit_options(command, limits);
+    auto* read = command->add_flag("--apop-secret-stdin", secret->from_stdin,
+                                   "Its secret for APOP is the first line of standard input; kept in the clear");
+    command->add_flag("--no-apop-secret", secret->none, "It has none any more")->excludes(read);
   }
   {
     auto given = std::make_shared<RemoveArguments>();

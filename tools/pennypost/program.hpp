@@ -34,6 +34,7 @@ void add_alias_commands(CLI::App& root, Program& program);
 void add_message_commands(CLI::App& root, Program& program);
 void add_store_commands(CLI::App& root, Program& program);
 void add_config_commands(CLI::App& root, Program& program);
+void add_guard_commands(CLI::App& root, Program& program);
 void add_daemon_commands(CLI::App& root, Program& program);
 
 /// A command line with the command's words in front, so that options may stand anywhere.

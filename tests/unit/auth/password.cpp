@@ -77,6 +77,7 @@ TEST_CASE("imported hashes of every kind") {
            Row{"$2b$05$abcdefghijklmnopqrstuudu5aYChmoUR2hqRLYPbfEDw3SgJVpe2", "pennypost"},
            Row{"$2y$05$abcdefghijklmnopqrstuudu5aYChmoUR2hqRLYPbfEDw3SgJVpe2", "pennypost"},
            Row{"$y$j75$saltsaltsalt$n1sTaD1xew0N53xAQBDS0M3yY4QFhBzXd1ovPjhA95D", "pennypost"},
+           Row{"$y$jCT$k5jCIp/PCm4ouAv/vlwLF1$8qY9k6X51OUu8i/yOBaMERzLXOnBtK5GIxHq41INzH9", "x"},  // 128 MiB
            // the reference implementation's own test values
            Row{"$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc", "password"},
            Row{"$argon2id$v=19$m=256,t=2,p=2$c29tZXNhbHQ$bQk8UB/VmZZF4Oo79iDXuL5/0ttZwg2f/5U52iv1cDc", "password"},
@@ -102,7 +103,14 @@ TEST_CASE("hashes that cannot be checked are refused") {
         Row{"$argon2id$v=19$m=4194304,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc",
             "4 GiB a check"},
         Row{"$2b$20$abcdefghijklmnopqrstuudu5aYChmoUR2hqRLYPbfEDw3SgJVpe2", "a minute a check"},
-        Row{"$6$rounds=99999999$saltsalt$x", "a minute a check"}}) {
+        Row{"$6$rounds=99999999$saltsalt$x", "a minute a check"},
+        Row{"$6$rounds=99999999999999999999999$saltsalt$x", "crypt takes such a number for the largest it allows"},
+        Row{"$argon2id$v=19$m=99999999999999999999999,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc",
+            "no number"},
+        Row{"$y$jFT$lyyMKKx5yRrVflgncCij/.$Cdti8z9m5.ogGUhae7tHpD5rbfEZYScXLBG.6EUb4/D", "1 GiB a check"},
+        Row{"$y$jDU$lyyMKKx5yRrVflgncCij/.$Cdti8z9m5.ogGUhae7tHpD5rbfEZYScXLBG.6EUb4/D", "264 MiB a check"},
+        Row{"$y$.9T$lyyMKKx5yRrVflgncCij/.$Cdti8z9m5.ogGUhae7tHpD5rbfEZYScXLBG.6EUb4/D", "yescrypt of another kind"},
+        Row{"$y$j9T.$lyyMKKx5yRrVflgncCij/.$Cdti8z9m5.ogGUhae7tHpD5rbfEZYScXLBG.6EUb4/D", "with more parameters"}}) {
     CAPTURE(why);
     const auto accepted = accept_hash(hash);
     REQUIRE_FALSE(accepted);

@@ -18,10 +18,23 @@ reserve = 1000
 user = ""
 directory = "/run/p"
 threads = 3
+[auth]
+failures = 5
+address_failures = 0
+account_failures = 50
+failure_window = "1h"
+delay_max = "2s"
+known_for = "7d"
+trusted = ["192.0.2.0/24", "::1"]
 [log]
 level = "debug"
 target = "/var/log/p.log"
 format = "json"
+[dns]
+servers = ["192.0.2.53:53", "[2001:DB8:0::53]:5353"]
+hosts = { "B.example" = [], "bücher.example" = ["192.0.2.1", "2001:DB8:0::1"] }
+insecure = [".", "INSIDE.example"]
+timeout = "3s"
 )";
 const std::string full_server = R"(kind = "smtp"
 name = "Grüße \\ \"x\""
@@ -58,7 +71,8 @@ per_session = 9
 recipients = 100
 hops = 15
 bare_newline = "normalize"
-helo_check = "off"
+helo_check = "fcrdns"
+reverse_dns = true
 )";
 
 }  // namespace
@@ -77,9 +91,18 @@ TEST_CASE("an empty file is all defaults") {
   CHECK(suite.store.reserve == Octets{256} << 20U);
   CHECK(suite.run.user == "pennypost");
   CHECK(suite.run.directory == "/run/pennypost");
+  CHECK(suite.guessing.failures == 10);
+  CHECK(suite.guessing.address_failures == 100);
+  CHECK(suite.guessing.account_failures == 100);
+  CHECK(suite.guessing.failure_window == 15min);
+  CHECK(suite.guessing.delay_max == 5s);
+  CHECK(suite.guessing.known_for == 30 * 24h);
+  CHECK(suite.guessing.trusted.empty());
   CHECK(suite.log.level == LogLevel::info);
   CHECK(suite.log.target == "stderr");
   CHECK(suite.log.format == "text");
+  CHECK(suite.dns.servers.empty());
+  CHECK(suite.dns.timeout == 10s);
 
   REQUIRE(outcome->config.servers.size() == 3);
   const Server& mx = outcome->config.servers[0];
@@ -108,7 +131,7 @@ TEST_CASE("an empty file is all defaults") {
   CHECK(post.kind == Kind::pop3);
   CHECK(post.connections.idle_timeout == 10min);
   CHECK(post.connections.login_timeout == 60s);
-  CHECK(post.pop3.expire == "never");
+  CHECK_FALSE(post.pop3.expire);
 
   const Server& sub = outcome->config.servers[2];
   CHECK(sub.role == Role::submission);
@@ -129,6 +152,11 @@ TEST_CASE("every value arrives") {
   CHECK(suite.run.threads == 3);
   CHECK(suite.log.level == LogLevel::debug);
   CHECK(suite.log.format == "json");
+  CHECK(suite.dns.servers == std::vector<std::string>{"192.0.2.53:53", "[2001:db8::53]:5353"});
+  CHECK(suite.dns.hosts == std::map<std::string, std::vector<std::string>>{
+                               {"b.example", {}}, {"xn--bcher-kva.example", {"192.0.2.1", "2001:db8::1"}}});
+  CHECK(suite.dns.insecure == std::vector<std::string>{".", "inside.example"});
+  CHECK(suite.dns.timeout == 3s);
   const Server& server = outcome->config.servers.at(0);
   CHECK(server.name == "Grüße \\ \"x\"");
   CHECK(server.hostname == "mail.example.org");
@@ -144,6 +172,8 @@ TEST_CASE("every value arrives") {
   CHECK(server.auth.anonymous);
   CHECK(server.messages.session_size == 123456);
   CHECK(server.messages.bare_newline == "normalize");
+  CHECK(server.messages.helo_check == "fcrdns");
+  CHECK(server.messages.reverse_dns);
 }
 
 TEST_CASE("what is shown reads back the same") {

@@ -103,6 +103,32 @@ TEST_CASE("the control socket: a question a line, an answer a line") {
   CHECK(!std::filesystem::exists(path));
 }
 
+TEST_CASE("an answer without an end does not take the asker's memory") {
+  const Folder folder;
+  const auto path = control_path(folder.path(), "smtpd");
+  const Descriptor listener{::socket(AF_UNIX, SOCK_STREAM, 0)};
+  sockaddr_un name{};
+  name.sun_family = AF_UNIX;
+  path.string().copy(name.sun_path, sizeof name.sun_path - 1);
+  REQUIRE(::bind(listener.get(), reinterpret_cast<sockaddr*>(&name), sizeof name) == 0);
+  REQUIRE(::listen(listener.get(), 1) == 0);
+  std::size_t taken = 0;
+  std::thread daemon{[&] {
+    const Descriptor asker{::accept(listener.get(), nullptr, nullptr)};
+    const std::string much(64 << 10U, ' ');
+    while (taken < (std::size_t{64} << 20U)) {
+      const auto sent = ::send(asker.get(), much.data(), much.size(), MSG_NOSIGNAL);
+      if (sent <= 0) return;
+      taken += static_cast<std::size_t>(sent);
+    }
+  }};
+  const auto answer = ask(path, "status");
+  daemon.join();
+  REQUIRE(!answer);
+  CHECK_MESSAGE(answer.error().find("not understood") != std::string::npos, answer.error());
+  CHECK(taken < std::size_t{8} << 20U);
+}
+
 TEST_CASE("the service manager is told by datagram") {
   const Folder folder;
   const Descriptor socket{::socket(AF_UNIX, SOCK_DGRAM, 0)};

@@ -31,6 +31,7 @@ class Greeter final : public daemon::Service {
   }
   void stop(std::chrono::milliseconds grace) override { server_.stop(grace); }
   net::Server& listeners() override { return server_; }
+  bool serves(config::Kind) const override { return true; }
   void add_status(nlohmann::json& status) override { status["greeter"] = true; }
 
  private:

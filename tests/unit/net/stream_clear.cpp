@@ -333,6 +333,48 @@ TEST_CASE("when the daemon stops, idle sessions end and busy ones go on, until t
   CHECK(receive(busy_ends.client.get()) == "421 4.3.2 bye\r\n");
 }
 
+TEST_CASE("a pause lasts its time, whatever comes meanwhile, and what came is there afterwards") {
+  HandClock clock;
+  Host host{clock};
+  auto ends = connect_pair(Over::tcp);
+  std::promise<void> begun;
+  auto ended = host.serve(std::move(ends.server), [&](Stream& stream) -> asio::awaitable<void> {
+    begun.set_value();
+    const auto over = co_await stream.pause(5s);
+    CHECK_FALSE(over);
+    const auto got = co_await stream.read();
+    REQUIRE(got);
+    co_await stream.write(*got);
+  });
+  begun.get_future().get();
+  send_all(ends.client.get(), "NOOP\r\n");
+  REQUIRE(::send(ends.client.get(), "!", 1, MSG_OOB) == 1);
+  host.on_thread([] {});
+  host.pass(clock, 4s);
+  CHECK_FALSE(ended.ready());
+  host.pass(clock, 2s);
+  CHECK(receive(ends.client.get(), 6) == "NOOP\r\n");
+  ended.get();
+}
+
+TEST_CASE("a pause ends with the daemon") {
+  Host host;
+  auto ends = connect_pair(Over::tcp);
+  std::promise<void> begun;
+  std::promise<std::optional<End>> over;
+  auto ended = host.serve(std::move(ends.server), [&](Stream& stream) -> asio::awaitable<void> {
+    begun.set_value();
+    const auto why = co_await stream.pause(1h);
+    over.set_value(why);
+    const auto again = co_await stream.pause(1h);
+    CHECK(again == End::shutdown);
+  });
+  begun.get_future().get();
+  host.on_thread([&] { host.worker().end_sessions(false); });
+  CHECK(over.get_future().get() == End::shutdown);
+  ended.get();
+}
+
 TEST_CASE("the last reply arrives though the peer sent more than was read") {
   for (int i = 0; i < 20; ++i) {
     Host host;

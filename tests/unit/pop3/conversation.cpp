@@ -57,6 +57,31 @@ void logged_in(std::vector<std::string> lines, const Setup& setup = {}) {
 
 }  // namespace
 
+TEST_CASE("APOP as in RFC 1939 7, and everything that is wrong about one") {
+  const auto offered = [](Desk& desk) { desk.stamp = "<1896.697170952@dbc.mtview.ca.us>"; };
+  const std::string banner = greeting + " <1896.697170952@dbc.mtview.ca.us>";
+  const std::string wrong = "S: -ERR [AUTH] name or password wrong";
+  script({banner, "C: APOP mrose c4c9334bac560ecc979e58001b3e22fb", "S: +OK 2 messages (320 octets)",
+          "C: APOP mrose c4c9334bac560ecc979e58001b3e22fb", "S: -ERR already logged in"},
+         offered);
+  script({banner, "C: APOP mrose C4C9334BAC560ECC979E58001B3E22FB", wrong,
+          "C: APOP mrose c4c9334bac560ecc979e58001b3e22fa", wrong, "C: APOP mrose c4c9334bac560ecc979e58001b3e22f",
+          wrong, "C: APOP nobody c4c9334bac560ecc979e58001b3e22fb", wrong, "C: APOP mrose",
+          "S: -ERR name and digest expected", "C: APOP", "S: -ERR name and digest expected",
+          "C: apop  mrose   c4c9334bac560ecc979e58001b3e22fb ", "S: +OK 2 messages (320 octets)"},
+         offered);
+  // Not offered, not taken; and no password is sent, so no TLS is asked for.
+  script({greeting, "C: APOP mrose c4c9334bac560ecc979e58001b3e22fb", "S: -ERR APOP is not available"});
+  script({banner, "C: APOP mrose c4c9334bac560ecc979e58001b3e22fb", "S: +OK 2 messages (320 octets)"}, [&](Desk& desk) {
+    offered(desk);
+    desk.rules.require_tls = true;
+  });
+  script({banner, "C: APOP mrose c4c9334bac560ecc979e58001b3e22fb", "S: -ERR STLS first"}, [&](Desk& desk) {
+    offered(desk);
+    desk.rules.only_tls = true;
+  });
+}
+
 TEST_CASE("the session of RFC 1939 10") {
   logged_in({"C: STAT",
              "S: +OK 2 320",

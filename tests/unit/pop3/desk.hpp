@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "common/auth/apop.hpp"
 #include "common/auth/password.hpp"
 #include "common/auth/scram.hpp"
 #include "pop3d/protocol/reply.hpp"
@@ -23,6 +24,7 @@ struct FakeMailbox {
   std::vector<FakeMessage> messages;
   bool locked = false;
   bool in_use = false;
+  bool too_soon = false;
 };
 
 /// Does for a conversation what a session does, in memory: the same core, no socket, no store.
@@ -33,13 +35,14 @@ class Desk final : public Entries {
   bool store_fails = false;
   bool removal_fails = false;
   bool overloaded = false;
+  std::string stamp;  ///< for APOP, whose secret is the password here
 
   /// Everything that is said in answer to `octets`. Nothing behind the end of the session.
   std::string feed(std::string_view octets) {
     std::string out;
     if (!conversation_) {
       conversation_.emplace(rules, false);
-      conversation_->greet(out);
+      conversation_->greet(out, stamp);
     }
     while (!closed) {
       const auto line = lines_.take(octets);
@@ -56,7 +59,7 @@ class Desk final : public Entries {
     std::uint64_t next = after ? after->value : 0;
     std::size_t count = 0;
     for (; next < open_->messages.size() && count < out.size(); ++next)
-      out[count++] = mailstore::Entry{mailstore::MessageId{next + 1}, open_->messages[next].octets, 0, 0, next + 1};
+      out[count++] = mailstore::Entry{mailstore::MessageId{next + 1}, open_->messages[next].octets, 0, 0, next + 1, 0};
     return count;
   }
 
@@ -64,6 +67,7 @@ class Desk final : public Entries {
   bool closed = false;
   std::string close_reason;
   std::vector<mailstore::MessageId> removed;
+  std::vector<mailstore::MessageId> noted;
   std::string last_refusal;
   std::uint64_t password_checks = 0;
 
@@ -74,6 +78,12 @@ class Desk final : public Entries {
       if (overloaded) return conversation_->on_login(Login::overloaded, 0, 0, out);
       const auto found = mailboxes.find(check->name);
       if (found == mailboxes.end() || found->second.password != check->password.reveal())
+        return conversation_->on_login(Login::wrong, 0, 0, out);
+      return open(found->second, out);
+    }
+    if (auto* check = std::get_if<CheckApop>(&step)) {
+      const auto found = mailboxes.find(check->name);
+      if (found == mailboxes.end() || !common::auth::check_apop(check->stamp, found->second.password, check->digest))
         return conversation_->on_login(Login::wrong, 0, 0, out);
       return open(found->second, out);
     }
@@ -110,6 +120,7 @@ class Desk final : public Entries {
         append_reply(out, Cause::done);
         out += "top " + std::to_string(*send->lines) + "\r\n";
       } else {
+        conversation_->on_retrieved(*send);
         append_octets(out, send->entry.octets);
         out += message.stored;
       }
@@ -128,10 +139,11 @@ class Desk final : public Entries {
       }
       return Proceed{};
     }
-    if (std::holds_alternative<RemoveMarked>(step)) {
-      auto ids = conversation_->take_marked();
-      if (!removal_fails) removed = std::move(ids);
-      return conversation_->on_removed(!removal_fails, out);
+    if (std::holds_alternative<Update>(step)) {
+      auto changes = conversation_->take_update();
+      if (!removal_fails) removed = std::move(changes.removed);
+      noted = std::move(changes.noted);
+      return conversation_->on_updated(!removal_fails, out);
     }
     closed = true;
     close_reason = std::get<Close>(step).why;
@@ -140,6 +152,7 @@ class Desk final : public Entries {
 
   Step open(FakeMailbox& mailbox, std::string& out) {
     if (mailbox.locked) return conversation_->on_login(Login::locked, 0, 0, out);
+    if (mailbox.too_soon) return conversation_->on_login(Login::too_soon, 0, 0, out);
     if (mailbox.in_use) return conversation_->on_login(Login::in_use, 0, 0, out);
     if (store_fails) return conversation_->on_login(Login::store_trouble, 0, 0, out);
     open_ = &mailbox;

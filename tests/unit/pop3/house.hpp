@@ -45,6 +45,12 @@ class House {
     made.login_timeout = std::chrono::seconds{20};
     made.idle_timeout = std::chrono::seconds{20};
     settings = std::make_shared<const Settings>(std::move(made));
+    auto table = common::auth::GuardTable::open(folder_ / "guard", "");
+    REQUIRE(table);
+    common::auth::GuardTerms terms;
+    terms.pair = 3;
+    terms.known_for = std::chrono::hours{1};
+    guard = std::make_unique<common::auth::Guard>(std::move(*table), terms, common::system_clock_source());
     thread_ = std::thread{[this] { worker->run(); }};
   }
 
@@ -105,6 +111,14 @@ class House {
     return ids;
   }
 
+  /// What sessions from now on go by.
+  template <typename Change>
+  void change_rules(Change change) {
+    Settings made = *settings;
+    change(made.rules);
+    settings = std::make_shared<const Settings>(std::move(made));
+  }
+
   /// The client's end of a new session. It is over when the session has closed its own.
   int connect() {
     int ends[2];
@@ -119,6 +133,7 @@ class House {
 
   std::shared_ptr<mailstore::Store> store;
   std::unique_ptr<common::auth::Verifier> verifier = std::make_unique<common::auth::Verifier>(1, 64);
+  std::unique_ptr<common::auth::Guard> guard;  ///< refuses the fourth guess, and delays none
   std::shared_ptr<const Settings> settings;
   std::unique_ptr<common::net::Worker> worker = std::make_unique<common::net::Worker>(common::system_clock_source());
 
@@ -138,7 +153,7 @@ class House {
   }
 
   asio::awaitable<void> serve(common::net::Stream stream) {
-    Session session{*worker, std::move(stream), settings, PostOffice{*store, *verifier}};
+    Session session{*worker, std::move(stream), settings, PostOffice{*store, *verifier, *guard}};
     co_await session.run(false);
   }
 

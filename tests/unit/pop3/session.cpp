@@ -114,15 +114,19 @@ TEST_CASE("TOP sends the header section and so many lines, of messages of any si
 }
 
 TEST_CASE("a body whose lines end where pieces do") {
-  Ann house;
-  // CR as the last octet of a piece, LF as the first of the next.
-  const auto body = std::string(TopReader::piece - header.size() - 1, 'x') + "\r\nsecond\r\nthird\r\n";
-  house.deliver_body(body);
-  Client client{house.connect()};
-  client.send(login + "TOP 1 1\r\nTOP 1 2\r\nQUIT\r\n");
-  const auto said = client.read_all();
-  const auto first = front_of(ann) + header + std::string(TopReader::piece - header.size() - 1, 'x') + "\r\n";
-  CHECK(said.ends_with("+OK\r\n" + first + ".\r\n+OK\r\n" + first + "second\r\n.\r\n+OK bye\r\n"));
+  // CR as the last octet of a piece, LF as the first of the next: of the first piece for a line, of the largest.
+  for (const auto piece : {TopReader::next_piece(header.size(), 1), TopReader::piece}) {
+    CAPTURE(piece);
+    Ann house;
+    const auto line = std::string(piece - header.size() - 1, 'x') + "\r\n";
+    house.deliver_body(line + "second\r\nthird\r\n");
+    Client client{house.connect()};
+    client.send(login + "TOP 1 1\r\nTOP 1 2\r\nTOP 1 200\r\nQUIT\r\n");
+    const auto said = client.read_all();
+    const auto first = front_of(ann) + header + line;
+    CHECK(said.ends_with("+OK\r\n" + first + ".\r\n+OK\r\n" + first + "second\r\n.\r\n+OK\r\n" + first +
+                         "second\r\nthird\r\n.\r\n+OK bye\r\n"));
+  }
 }
 
 TEST_CASE("octet by octet, a session goes the same way") {
@@ -289,4 +293,55 @@ TEST_CASE("octets without a line end: not for ever") {
   const std::string noise(1024, 'x');
   for (int i = 0; i < 300; ++i) client.send(noise);
   CHECK(client.read_all() == "-ERR line too long\r\n");
+}
+
+TEST_CASE("guessing is refused, by any mechanism, the same for names that nobody has") {
+  Ann house;
+  const std::string wrong = "-ERR [AUTH] name or password wrong\r\n";
+  const std::string barred = "-ERR [SYS/TEMP] too many failed log-ins, try again later\r\n";
+  Client client{house.connect()};
+  client.read_until("\r\n");
+  const auto guess = [&](const std::string& name, const std::string& password) {
+    client.ask("USER " + name);
+    return client.ask("PASS " + password);
+  };
+  for (const std::string name : {"nobody", "ann"}) {
+    CAPTURE(name);
+    CHECK(guess(name, "one") == wrong);
+    CHECK(guess(name + "@example.test", "two") == wrong);
+    CHECK(client.ask("AUTH LOGIN *") == "-ERR not a proper answer\r\n");
+    CHECK(guess(name, "three") == wrong);
+    // Right or wrong: it is not looked at.
+    CHECK(guess(name, "pennypost") == barred);
+    // n,,n=NAME,r=abc
+    const std::string first = name == "ann" ? "biwsbj1hbm4scj1hYmM=" : "biwsbj1ub2JvZHkscj1hYmM=";
+    CHECK(client.ask("AUTH SCRAM-SHA-256 " + first) == barred);
+  }
+  common::auth::GuardTerms none;
+  none.pair = none.account = 0;
+  house.guard->set_terms(none);
+  CHECK(guess("ann", "pennypost").starts_with("+OK 0 messages"));
+  CHECK(client.ask("QUIT") == "+OK bye\r\n");
+}
+
+TEST_CASE("a guess by SCRAM counts when its proof is wrong, and not when it was given up") {
+  Ann house;
+  const std::string barred = "-ERR [SYS/TEMP] too many failed log-ins, try again later\r\n";
+  Client client{house.connect()};
+  client.read_until("\r\n");
+  const auto begin = [&] { return client.ask("AUTH SCRAM-SHA-256 biwsbj1hbm4scj1hYmM="); };
+  for (int i = 0; i < 10; ++i) {
+    CHECK(begin().starts_with("+ "));
+    CHECK(client.ask("*") == "-ERR cancelled\r\n");
+  }
+  for (int i = 0; i < 3; ++i) {
+    const auto challenge = begin();
+    REQUIRE(challenge.starts_with("+ "));
+    const auto first = *common::auth::decode_base64(challenge.substr(2, challenge.size() - 4));
+    const auto nonce = first.substr(0, first.find(','));
+    const auto last = "c=biws," + nonce + ",p=" + common::auth::encode_base64(std::string(32, 'x'));
+    CHECK(client.ask(common::auth::encode_base64(last)) == "-ERR [AUTH] name or password wrong\r\n");
+  }
+  CHECK(begin() == barred);
+  CHECK(house.guard->counters().failed == 3);
 }

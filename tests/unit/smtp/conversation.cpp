@@ -36,6 +36,22 @@ FakeDirectory people() {
 
 }  // namespace
 
+TEST_CASE("LIMITS tells no number of more than six digits (RFC 9422 4)") {
+  auto directory = people();
+  auto terms = mx_terms();
+  const auto offer = [&](std::uint64_t messages, std::uint64_t recipients) {
+    terms.messages_per_session = messages;
+    terms.recipients = recipients;
+    Talk talk{terms, directory};
+    talk.feed("EHLO client.test\r\n");
+    const auto at = talk.replies.find("LIMITS");
+    return at == std::string::npos ? std::string{} : talk.replies.substr(at, talk.replies.find('\r', at) - at);
+  };
+  CHECK(offer(0, 0).empty());
+  CHECK(offer(999'999, 0) == "LIMITS MAILMAX=999999");
+  CHECK(offer(1'000'000, 5'000'000) == "LIMITS MAILMAX=999999 RCPTMAX=999999");
+}
+
 TEST_CASE("a message is accepted for its mailboxes") {
   auto directory = people();
   run_script(mx_terms(), directory, R"(
@@ -249,6 +265,22 @@ TEST_CASE("messages that are refused at their end leave the session usable") {
              });
 }
 
+TEST_CASE("an alias domain whose model is gone") {
+  auto directory = people();
+  directory.add_domain("orphan.test", "gone.test");
+  run_script(mx_terms(), directory, R"(
+    S~ 220 *
+    C: HELO client.test
+    S~ 250 *
+    C: MAIL FROM:<>
+    S~ 250 *
+    C: RCPT TO:<ann@orphan.test>
+    S~ 550 5.1.2 *
+    C: RCPT TO:<ann@example.test>
+    S~ 250 2.1.5 *
+  )");
+}
+
 TEST_CASE("trouble with the store is a temporary answer") {
   auto directory = people();
   const auto fails_with = [](Cause cause) { return [cause](Talk& talk) { talk.store_fails = cause; }; };
@@ -324,4 +356,80 @@ TEST_CASE("what was pipelined behind STARTTLS is thrown away") {
   CHECK(talk.replies.find("250-STARTTLS") == std::string::npos);
   CHECK(talk.replies.find("250-AUTH SCRAM-SHA-256-PLUS SCRAM-SHA-256 PLAIN LOGIN\r\n") != std::string::npos);
   CHECK(talk.replies.ends_with("503 5.5.1 TLS is on already\r\n"));
+}
+
+TEST_CASE("with fcrdns the name in HELO must lead to the client (S71)") {
+  auto directory = people();
+  Terms terms = mx_terms();
+  terms.helo_check = HeloCheck::fcrdns;
+  const auto says = [](std::expected<bool, Cause> answer) {
+    return [answer](Talk& talk) { talk.helo_leads_here = answer; };
+  };
+  run_script(terms, directory, R"(
+    S~ 220 *
+    C: HELO honest.client.test
+    S: 250 mx.example.test
+    C: MAIL FROM:<x@client.test>
+    S~ 250 *
+  )",
+             [](Talk& talk) {
+               CHECK(talk.helo_asked == "honest.client.test");
+               CHECK(talk.conversation().helo() == "honest.client.test");
+             });
+  run_script(
+      terms, directory, R"(
+    S~ 220 *
+    C: EHLO liar.client.test
+    S~ 550 5.7.1 *
+    C: MAIL FROM:<x@client.test>
+    S~ 503 5.5.1 *
+  )",
+      [](Talk& talk) { CHECK(talk.conversation().helo().empty()); }, says(false));
+  run_script(terms, directory, R"(
+    S~ 220 *
+    C: EHLO slow.client.test
+    S~ 451 4.4.3 *
+    C: MAIL FROM:<x@client.test>
+    S~ 503 5.5.1 *
+  )",
+             {}, says(std::unexpected(Cause::helo_unverified)));
+  run_script(terms, directory, R"(
+    S~ 220 *
+    C: EHLO no name
+    S~ 501 5.5.4 *
+  )",
+             [](Talk& talk) { CHECK(talk.helo_asked.empty()); });
+}
+
+TEST_CASE("a refused HELO changes nothing, and refusals are counted") {
+  auto directory = people();
+  Terms terms = mx_terms();
+  terms.helo_check = HeloCheck::fcrdns;
+  terms.errors = 2;
+  Talk talk{terms, directory};
+  talk.feed("EHLO honest.client.test\r\nMAIL FROM:<x@client.test>\r\n");
+  talk.helo_leads_here = false;
+  talk.feed("EHLO liar.client.test\r\n");
+  CHECK(talk.conversation().in_transaction());
+  CHECK(talk.conversation().helo() == "honest.client.test");
+  talk.helo_leads_here = std::unexpected(Cause::helo_unverified);
+  for (int i = 0; i < 5; ++i) talk.feed("EHLO slow.client.test\r\n");  // nobody's mistake
+  CHECK(talk.open);
+  talk.helo_leads_here = false;
+  talk.feed("EHLO liar.client.test\r\n");
+  CHECK(talk.open);
+  talk.feed("EHLO liar.client.test\r\n");
+  CHECK(!talk.open);
+}
+
+TEST_CASE("without fcrdns nobody is asked for the name in HELO") {
+  auto directory = people();
+  for (const auto check : {HeloCheck::off, HeloCheck::syntax}) {
+    Terms terms = mx_terms();
+    terms.helo_check = check;
+    Talk talk{terms, directory};
+    talk.feed("EHLO client.test\r\n");
+    CHECK(talk.helo_asked.empty());
+    CHECK(talk.conversation().helo() == "client.test");
+  }
 }

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "mailstore/account_key.hpp"
+
 #include "tests/unit/smtp/fake_directory.hpp"
 
 using namespace smtpd::routing;
@@ -261,6 +263,29 @@ TEST_CASE("log-in names") {
   CHECK_FALSE((*find_account(directory, "postmaster", "example.test"))->locked);
   directory.mailboxes["postmaster@example.test"].locked = true;
   CHECK((*find_account(directory, "postmaster", "example.test"))->locked);
+}
+
+TEST_CASE("what a log-in name comes down to, whether anybody has it or not") {
+  auto directory = make_directory();
+  struct Row {
+    const char* name;
+    const char* key;
+  };
+  const Row rows[] = {
+      {"ann", "ann@example.test"},
+      {"Ann@EXAMPLE.test", "ann@example.test"},
+      {"carl@other-name.test", "carl@second.test"},
+      {"nobody-at-all@other-name.test", "nobody-at-all@second.test"},
+      {"nobody-at-all", "nobody-at-all@example.test"},
+      {"x@elsewhere.test", "x@elsewhere.test"},
+      {"no address at all", "no address at all"},
+  };
+  for (const auto& row : rows) {
+    CAPTURE(row.name);
+    CHECK(mailstore::account_key(directory, row.name, "example.test") == row.key);
+  }
+  directory.broken = true;
+  CHECK(mailstore::account_key(directory, "ann", "example.test") == "ann@example.test");
 }
 
 TEST_CASE("whose sender address") {

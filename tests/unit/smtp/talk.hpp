@@ -59,6 +59,9 @@ class Talk {
   std::string replies;
   std::vector<Message> messages;
   std::optional<smtpd::Cause> store_fails;  ///< what the store answers to the next message
+  /// What the DNS says of names in HELO: they lead to the client, unless told otherwise.
+  std::expected<bool, smtpd::Cause> helo_leads_here = true;
+  std::string helo_asked;  ///< the last name that was looked up
 
   smtpd::Conversation& conversation() { return conversation_; }
 
@@ -146,7 +149,10 @@ class Talk {
         conversation_.on_tls();
         return;
       }
-      if (const auto* sender = std::get_if<CheckSender>(&step)) {
+      if (const auto* helo = std::get_if<CheckHelo>(&step)) {
+        helo_asked = helo->name;
+        step = conversation_.on_helo(CheckHelo{*helo}, helo_leads_here);
+      } else if (const auto* sender = std::get_if<CheckSender>(&step)) {
         const auto own = routing::is_address_of(directory_, sender->sender, sender->account, terms_.default_domain);
         step = conversation_.on_sender(own ? std::expected<bool, Cause>{*own} : std::unexpected(Cause::store_trouble));
       } else if (const auto* recipient = std::get_if<CheckRecipient>(&step)) {

@@ -18,6 +18,12 @@ TEST_CASE("the trace line") {
         "Received: from client.test ([192.0.2.7])\r\n\tby mx.example.test with SMTP id abc\r\n\tfor "
         "<ann@example.test>;\r\n\t"
         "Tue, 14 Nov 2023 22:13:20 +0000\r\n");
+  trace.name = "host.client.test";
+  CHECK(format_received(trace).starts_with(
+      "Received: from client.test (host.client.test [192.0.2.7])\r\n\tby mx.example.test with SMTP id abc"));
+  trace.address = "2001:db8::1";
+  CHECK(format_received(trace).starts_with("Received: from client.test (host.client.test [IPv6:2001:db8::1])\r\n"));
+  trace.name = "";
   trace.protocol = Trace::Protocol::esmtp;
   trace.authenticated = true;
   trace.helo = "";

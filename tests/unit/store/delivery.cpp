@@ -273,3 +273,26 @@ TEST_CASE("what check and stat say of a store that has everything") {
   CHECK(stat.index_octets > 0);
   CHECK(stat.free_octets > 0);
 }
+
+TEST_CASE("a view ends with the last message that was there, so that a walk does not pass over all that came later") {
+  tests::TestStore store(3);
+  const auto box = store.boxes()[1];
+  CHECK(got(store->peek(box)).last == MessageId{});
+  // Neighbours in the table on both sides.
+  for (const auto other : {store.boxes()[0], store.boxes()[2]})
+    got(tests::deliver(*store, {.to = {other}, .octets = make_message("m", 200)}));
+  CHECK(got(store->peek(box)).last == MessageId{});
+  std::vector<MessageId> ids;
+  for (int i = 0; i < 5; ++i)
+    ids.push_back(got(tests::deliver(*store, {.to = {box}, .octets = make_message("m", 200)})));
+  const auto view = got(store->peek(box));
+  CHECK(view.last == ids.back());
+  for (int i = 0; i < 5; ++i) got(tests::deliver(*store, {.to = {box}, .octets = make_message("later", 200)}));
+  std::vector<Entry> page(20);
+  REQUIRE(got(store->list(view, std::nullopt, page)) == 5);
+  CHECK(page[4].id == ids.back());
+  CHECK(got(store->list(view, ids.back(), page)) == 0);
+  got(tests::remove(*store, box, {ids.back()}));
+  CHECK(got(store->list(view, std::nullopt, page)) == 4);
+  CHECK(got(store->peek(box)).last > ids.back());
+}

@@ -8,6 +8,7 @@
 
 #include "expect.hpp"
 #include "mailstore/codec.hpp"
+#include "tests/support/failing_files.hpp"
 #include "tests/support/store_harness.hpp"
 
 using namespace mailstore;
@@ -49,33 +50,6 @@ std::string contents(const std::filesystem::path& folder) {
   }
   return all;
 }
-
-/// Fails the calls that it is told to.
-class Failing final : public Files {
- public:
-  bool writes = false, opens = false, half = false;
-  int syncs = 0;
-  int open(const std::string& path, int flags, mode_t mode) override {
-    if (opens) return errno = EMFILE, -1;
-    return system_files().open(path, flags, mode);
-  }
-  int close(int descriptor) override { return system_files().close(descriptor); }
-  ssize_t write(int descriptor, std::span<const iovec> pieces, std::uint64_t offset) override {
-    if (half) {
-      half = false;
-      writes = true;
-      const iovec piece{pieces[0].iov_base, pieces[0].iov_len / 2};
-      return system_files().write(descriptor, {&piece, 1}, offset);
-    }
-    if (writes) return errno = EIO, -1;
-    return system_files().write(descriptor, pieces, offset);
-  }
-  int sync(int descriptor) override { return ++syncs, system_files().sync(descriptor); }
-  int sync_folder(const std::string& path) override { return system_files().sync_folder(path); }
-  int truncate(int descriptor, std::uint64_t size) override { return system_files().truncate(descriptor, size); }
-  int unlink(const std::string& path) override { return system_files().unlink(path); }
-  int rename(const std::string& from, const std::string& to) override { return system_files().rename(from, to); }
-};
 
 std::string one(std::uint64_t commit) {
   JournalLines lines;
@@ -165,7 +139,7 @@ TEST_CASE("a journal is appended to and found again") {
 
 TEST_CASE("what could not be written to the journal is written with what follows") {
   const tests::TempFolder folder;
-  Failing files;
+  tests::FailingFiles files;
   int warned = 0;
   const auto warn = [&](std::string_view) { ++warned; };
   Journal journal(files, folder.path().string());
@@ -173,7 +147,7 @@ TEST_CASE("what could not be written to the journal is written with what follows
   journal.append(one(1), warn);
   journal.append(one(2), warn);
   CHECK(warned == 1);
-  files.writes = false;
+  files.writes = 0;
   journal.append(one(3), warn);
   const auto found = commits(folder.path());
   CHECK(found == std::vector<std::uint64_t>{1, 2, 3});
@@ -181,20 +155,50 @@ TEST_CASE("what could not be written to the journal is written with what follows
 
 TEST_CASE("a full journal file is followed by the next, as soon as that can be opened") {
   const tests::TempFolder folder;
-  Failing files;
+  tests::FailingFiles files;
   const auto warn = [](std::string_view) {};
   Journal journal(files, folder.path().string());
   JournalLines lines;
   const std::string value(std::size_t{1} << 20U, 'x');
   for (int i = 0; i < 64; ++i) lines.row(JournalKind::mailbox, "key", value);
-  files.opens = true;
+  files.opens = EMFILE;
   journal.append(lines.finish(1), warn);
   journal.append(one(2), warn);
-  files.opens = false;
+  files.opens = 0;
   journal.append(one(3), warn);
   journal.append(one(4), warn);
   CHECK(std::distance(std::filesystem::directory_iterator(folder.path()), {}) == 2);
   const auto found = commits(folder.path());
   CHECK(std::vector(found.end() - 3, found.end()) == std::vector<std::uint64_t>{2, 3, 4});
   CHECK(found.size() == 67);
+}
+
+TEST_CASE("what could not be written to the journal waits for nobody: the next sync tries again") {
+  const tests::TempFolder folder;
+  tests::FailingFiles files;
+  const auto warn = [](std::string_view) {};
+  Journal journal(files, folder.path().string());
+  files.writes = ENOSPC;
+  journal.append(one(1), warn);
+  journal.sync(warn);
+  CHECK(journal.dirty());
+  CHECK(commits(folder.path()).empty());
+  files.writes = 0;
+  journal.sync(warn);
+  CHECK_FALSE(journal.dirty());
+  CHECK(commits(folder.path()) == std::vector<std::uint64_t>{1});
+}
+
+TEST_CASE("an entry that was half written is written whole behind what another process wrote meanwhile") {
+  const tests::TempFolder folder;
+  tests::FailingFiles files;
+  const auto warn = [](std::string_view) {};
+  Journal journal(files, folder.path().string());
+  Journal other(system_files(), folder.path().string());
+  files.half = true;
+  journal.append(one(1), warn);
+  other.append(one(2), warn);
+  files.writes = 0;
+  journal.sync(warn);
+  CHECK(commits(folder.path()) == std::vector<std::uint64_t>{2, 1});
 }

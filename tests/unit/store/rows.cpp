@@ -24,7 +24,7 @@ void check_damage(const std::string& value, const std::function<void(std::string
     CHECK(failure_of([&] { decode(std::string_view(value).substr(0, size)); }) == Errc::corrupt);
   }
   CHECK(failure_of([&] { decode(value + '\0'); }) == Errc::corrupt);
-  for (const char version : {'\0', '\3', '\xFF'}) {
+  for (const char version : {'\0', '\4', '\xFF'}) {
     auto changed = value;
     changed[0] = version;
     CHECK(failure_of([&] { decode(changed); }) == Errc::corrupt);
@@ -94,7 +94,18 @@ TEST_CASE("a maildrop's entry and totals") {
   CHECK(back.header_octets == 300);
   CHECK(back.ordinal == 3);
   CHECK(back.arrival == 17);
+  CHECK(back.retrieved == 0);
+  // Rows of messages that nobody noted are what they were before there was anything to note.
+  CHECK(encoded(entry)[0] == '\1');
+  CHECK(encoded(entry).size() == 24);
   check_damage(encoded(entry), [](std::string_view value) { decode_entry(MessageId{9}, value); });
+
+  auto noted = entry;
+  noted.retrieved = 99;
+  const auto noted_back = decode_entry(MessageId{9}, encoded(noted));
+  CHECK(noted_back.retrieved == 99);
+  CHECK(noted_back.arrival == 17);
+  check_damage(encoded(noted), [](std::string_view value) { decode_entry(MessageId{9}, value); });
 
   const Totals totals{.messages = 1, .octets = 2, .arrivals = 3};
   const auto totals_back = decode_totals(encoded(totals));
@@ -159,7 +170,8 @@ TEST_CASE("rows of the directory") {
                  .quota_octets = 1000,
                  .quota_messages = 10,
                  .created = 98,
-                 .credential = {.version = 4, .password_hash = "$argon2id$", .scram_sha256 = "SCRAM-SHA-256$"}};
+                 .credential = {.version = 4, .password_hash = "$argon2id$", .scram_sha256 = "SCRAM-SHA-256$"},
+                 .apop_secret = "tanstaaf"};
   row.removed = true;
   row.removed_at = 97;
   const auto key = address_key("ann@example.test");
@@ -174,6 +186,7 @@ TEST_CASE("rows of the directory") {
   CHECK(back.mailbox.credential.version == 4);
   CHECK(back.mailbox.credential.password_hash == "$argon2id$");
   CHECK(back.mailbox.credential.scram_sha256 == "SCRAM-SHA-256$");
+  CHECK(back.mailbox.apop_secret == "tanstaaf");
   CHECK(back.removed);
   CHECK(back.removed_at == 97);
   check_damage(encoded(row), [&](std::string_view value) { decode_mailbox(key, value); });
@@ -189,7 +202,7 @@ TEST_CASE("rows of the directory") {
   check_damage(encoded(alias), [&](std::string_view value) { decode_alias(address_key("team@example.test"), value); });
 }
 
-TEST_CASE("rows of the directory's first version are read, with the defaults of what came later") {
+TEST_CASE("rows of the directory's earlier versions are read, with the defaults of what came later") {
   std::string domain;
   Encoder(domain)
       .number(std::uint8_t{1})
@@ -206,10 +219,10 @@ TEST_CASE("rows of the directory's first version are read, with the defaults of 
   CHECK(read.plus_addressing);
   check_damage(domain, [](std::string_view value) { decode_domain("example.test", value); });
 
-  const auto old_mailbox = [](std::uint64_t quota) {
+  const auto old_mailbox = [](std::uint64_t quota, std::uint8_t version = 1) {
     std::string out;
     Encoder to(out);
-    to.number(std::uint8_t{1}).number(std::uint8_t{2}).number(std::uint32_t{3});
+    to.number(version).number(std::uint8_t{2}).number(std::uint32_t{3});
     to.number(std::uint64_t{98}).number(std::uint64_t{97}).number(quota).number(std::uint64_t{10});
     to.number(std::uint64_t{4}).text("Ann@example.test").text("h").text("s");
     return out;
@@ -222,5 +235,7 @@ TEST_CASE("rows of the directory's first version are read, with the defaults of 
   CHECK(box.mailbox.quota_messages == 10);
   CHECK(box.mailbox.credential.scram_sha256 == "s");
   CHECK(decode_mailbox(key, old_mailbox(1000)).mailbox.quota_octets == 1000);
+  CHECK_FALSE(decode_mailbox(key, old_mailbox(1000, 2)).mailbox.quota_octets);  // what its flag says
+  CHECK(decode_mailbox(key, old_mailbox(0, 2)).mailbox.apop_secret.empty());
   check_damage(old_mailbox(5), [&](std::string_view value) { decode_mailbox(key, value); });
 }

@@ -1,5 +1,8 @@
 #include "common/net/stream.hpp"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -7,12 +10,14 @@
 #include <asio/redirect_error.hpp>
 #include <asio/use_awaitable.hpp>
 #include <cerrno>
+#include <cstring>
 #include <optional>
 #include <system_error>
 #include <utility>
 
 #include "common/net/listening.hpp"
 #include "common/net/stream_state.hpp"
+#include "common/net/tls_client_context.hpp"
 
 namespace common::net {
 namespace {
@@ -54,6 +59,32 @@ std::uint16_t port_of(const sockaddr* name) {
   return 0;
 }
 
+/// A numeric address as the system calls take it; AF_UNSPEC: it is none.
+struct SocketAddress {
+  sockaddr_storage storage{};
+  socklen_t length = 0;
+  int family() const { return storage.ss_family; }
+  const sockaddr* name() const { return reinterpret_cast<const sockaddr*>(&storage); }
+};
+
+SocketAddress socket_address(const std::string& address, std::uint16_t port) {
+  SocketAddress result;
+  auto& four = reinterpret_cast<sockaddr_in&>(result.storage);
+  auto& six = reinterpret_cast<sockaddr_in6&>(result.storage);
+  if (::inet_pton(AF_INET, address.c_str(), &four.sin_addr) == 1) {
+    four.sin_family = AF_INET;
+    four.sin_port = htons(port);
+    result.length = sizeof four;
+  } else if (::inet_pton(AF_INET6, address.c_str(), &six.sin6_addr) == 1) {
+    six.sin6_family = AF_INET6;
+    six.sin6_port = htons(port);
+    result.length = sizeof six;
+  } else {
+    result.storage = {};
+  }
+  return result;
+}
+
 sockaddr_storage local_name(int descriptor) {
   sockaddr_storage name{};
   socklen_t length = sizeof name;
@@ -70,6 +101,48 @@ Stream::Stream(Worker& worker, Socket socket, const sockaddr& peer, socklen_t le
 }
 Stream::Stream(Stream&&) noexcept = default;
 Stream::~Stream() = default;
+
+asio::awaitable<std::expected<Stream, std::string>> Stream::connect(Worker& worker, std::string address,
+                                                                    std::uint16_t port, std::string source,
+                                                                    std::chrono::milliseconds limit) {
+  const auto to = socket_address(address, port);
+  const auto from = socket_address(source, 0);
+  if (to.family() == AF_UNSPEC) co_return std::unexpected(std::string{"not a numeric address"});
+  Descriptor descriptor{::socket(to.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP)};
+  if (descriptor.get() < 0) co_return std::unexpected(std::string{std::strerror(errno)});
+  const int on = 1;
+  ::setsockopt(descriptor.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  if (from.family() != AF_UNSPEC) {
+    // The port is chosen with the peer known: as many connections to each peer as there are ports, not in all.
+    ::setsockopt(descriptor.get(), IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
+    if (::bind(descriptor.get(), from.name(), from.length) != 0)
+      co_return std::unexpected(source + ": " + std::strerror(errno));
+  }
+  const bool at_once = ::connect(descriptor.get(), to.name(), to.length) == 0;
+  if (!at_once && errno != EINPROGRESS) co_return std::unexpected(std::string{std::strerror(errno)});
+  Socket socket{worker.context(), asio::generic::stream_protocol{to.family(), IPPROTO_TCP}, descriptor.release()};
+  Stream stream{worker, std::move(socket), *to.name(), to.length};
+  if (!at_once) {
+    State& state = *stream.state_;
+    state.limit = limit;
+    asio::error_code error;
+    auto ready = asio::redirect_error(asio::use_awaitable, error);
+    state.begin_wait(State::Wait::write);
+    co_await state.socket.async_wait(Socket::wait_write, ready);
+    const auto end = state.end_wait(error);
+    int refused = 0;
+    socklen_t size = sizeof refused;
+    if (!end) ::getsockopt(state.descriptor(), SOL_SOCKET, SO_ERROR, &refused, &size);
+    if (end || refused != 0) {
+      state.peer_gone = true;
+      co_return std::unexpected(std::string{end == End::timeout    ? "no answer in time"
+                                            : end == End::shutdown ? "the daemon stops"
+                                            : end                  ? "the connection was lost"
+                                                                   : std::strerror(refused)});
+    }
+  }
+  co_return stream;
+}
 
 asio::awaitable<std::expected<std::string_view, End>> Stream::read() {
   State& state = *state_;
@@ -237,10 +310,8 @@ void Stream::set_idle(bool idle) {
   state_->idle = idle;
 }
 
-asio::awaitable<std::expected<void, std::string>> Stream::accept_tls(const TlsContext& context) {
-  State& state = *state_;
-  if (state.tls != nullptr) co_return std::unexpected(std::string{"TLS already"});
-  state.tls = TlsSession::start(context, state.worker.wire());
+asio::awaitable<std::expected<void, std::string>> Stream::State::shake_hands() {
+  State& state = *this;
   if (state.tls == nullptr) co_return std::unexpected(std::string{"no memory for TLS"});
   if (state.limit.count() > 0) state.until = state.worker.clock().steady() + state.limit;
   std::string why;
@@ -283,8 +354,31 @@ asio::awaitable<std::expected<void, std::string>> Stream::accept_tls(const TlsCo
   co_return std::expected<void, std::string>{};
 }
 
+asio::awaitable<std::expected<void, std::string>> Stream::accept_tls(const TlsContext& context) {
+  State& state = *state_;
+  if (state.tls != nullptr) co_return std::unexpected(std::string{"TLS already"});
+  state.tls = TlsSession::start(context, state.worker.wire());
+  auto outcome = co_await state.shake_hands();
+  co_return outcome;
+}
+
+asio::awaitable<std::expected<void, std::string>> Stream::connect_tls(std::shared_ptr<const TlsClientContext> context,
+                                                                      std::string host) {
+  State& state = *state_;
+  if (state.tls != nullptr) co_return std::unexpected(std::string{"TLS already"});
+  state.tls = TlsSession::start(std::move(context), host, state.worker.wire());
+  auto outcome = co_await state.shake_hands();
+  co_return outcome;
+}
+
 bool Stream::secure() const {
   return state_->tls != nullptr && state_->tls->established();
+}
+bool Stream::silent() const {
+  if (!state_->socket.is_open() || pending()) return false;
+  char octet;
+  const auto got = ::recv(state_->descriptor(), &octet, 1, MSG_PEEK | MSG_DONTWAIT);
+  return got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR);
 }
 TlsFacts Stream::tls_facts() const {
   return secure() ? state_->tls->facts() : TlsFacts{};

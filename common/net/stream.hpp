@@ -20,6 +20,7 @@
 
 namespace common::net {
 
+class TlsClientContext;
 class TlsContext;
 
 /// Why there is nothing more to read.
@@ -56,6 +57,12 @@ class Stream {
   Stream& operator=(Stream&&) = delete;
   ~Stream();
 
+  /// A new connection to a numeric address, from `source` (numeric, of the same family) or, empty, from where the
+  /// system likes. Error: why not, in a few words.
+  static asio::awaitable<std::expected<Stream, std::string>> connect(Worker& worker, std::string address,
+                                                                     std::uint16_t port, std::string source,
+                                                                     std::chrono::milliseconds limit);
+
   /// Waits until something can be read, then reads it into the worker's buffer. The view is never empty and holds
   /// until the next co_await of this thread. TLS: may hold what one record or several carried; broken TLS:
   /// std::system_error.
@@ -87,7 +94,12 @@ class Stream {
   /// Server side of the handshake. Whatever was read in the clear must have been thrown away by the caller.
   /// The whole of it must be done within the limit of `set_timeout`. Error: one escaped sentence for the log.
   asio::awaitable<std::expected<void, std::string>> accept_tls(const TlsContext& context);
+  /// The client's side; `host` as in TlsSession::start. Otherwise the same.
+  asio::awaitable<std::expected<void, std::string>> connect_tls(std::shared_ptr<const TlsClientContext> context,
+                                                                std::string host);
   bool secure() const;
+  /// Open, and nothing has come that was not read: a connection that rested may be used again.
+  bool silent() const;
   TlsFacts tls_facts() const;
   /// Channel binding data (RFC 9266 tls-exporter with TLS 1.3, RFC 5929 tls-unique with 1.2); empty in the clear.
   std::string channel_binding(std::string_view type) const;

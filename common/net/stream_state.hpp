@@ -6,9 +6,11 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <expected>
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "common/net/outgoing.hpp"
@@ -32,6 +34,8 @@ class Stream::State final : public Waiter {
   std::optional<End> end_wait(const asio::error_code& error);
   /// Waits until the peer takes more. Throws std::system_error when it will not.
   asio::awaitable<void> writable();
+  /// The handshake of `tls`, to its end.
+  asio::awaitable<std::expected<void, std::string>> shake_hands();
   /// The end of a write of so many octets, begun now; what `until` was is put back when this goes.
   class Pace {
    public:

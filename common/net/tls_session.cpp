@@ -3,11 +3,14 @@
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <utility>
 
+#include "common/net/tls_client_context.hpp"
 #include "common/net/tls_context.hpp"
 
 namespace common::net {
@@ -56,9 +59,9 @@ struct TlsSession::Bio {
   }
 };
 
-std::unique_ptr<TlsSession> TlsSession::start(const TlsContext& context, Wire& wire) {
+std::unique_ptr<TlsSession> TlsSession::make(ssl_ctx_st* context, Wire& wire) {
   std::unique_ptr<TlsSession> session{new TlsSession(wire)};
-  session->ssl_ = SSL_new(context.native());
+  session->ssl_ = SSL_new(context);
   BIO* const bio = BIO_new(Bio::method());
   if (session->ssl_ == nullptr || bio == nullptr) {
     BIO_free(bio);
@@ -68,8 +71,44 @@ std::unique_ptr<TlsSession> TlsSession::start(const TlsContext& context, Wire& w
   BIO_set_data(bio, session.get());
   BIO_set_init(bio, 1);
   SSL_set_bio(session->ssl_, bio, bio);
-  SSL_set_accept_state(session->ssl_);
   return session;
+}
+
+std::unique_ptr<TlsSession> TlsSession::start(const TlsContext& context, Wire& wire) {
+  auto session = make(context.native(), wire);
+  if (session != nullptr) SSL_set_accept_state(session->ssl_);
+  return session;
+}
+
+std::unique_ptr<TlsSession> TlsSession::start(std::shared_ptr<const TlsClientContext> context, std::string_view host,
+                                              Wire& wire) {
+  auto session = make(context->native(), wire);
+  if (session == nullptr) return nullptr;
+  SSL* const ssl = session->ssl_;
+  session->host_ = host;
+  SSL_set_app_data(ssl, session.get());
+  SSL_set_connect_state(ssl);
+  auto* const wanted = SSL_get0_param(ssl);
+  const bool numeric = X509_VERIFY_PARAM_set1_ip_asc(wanted, session->host_.c_str()) == 1;
+  if (!numeric) {
+    X509_VERIFY_PARAM_set_hostflags(wanted, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    if (X509_VERIFY_PARAM_set1_host(wanted, session->host_.c_str(), session->host_.size()) != 1 ||
+        SSL_set_tlsext_host_name(ssl, session->host_.c_str()) != 1) {
+      ERR_clear_error();
+      return nullptr;
+    }
+  }
+  ERR_clear_error();
+  if (const auto known = context->recall(host)) SSL_set_session(ssl, known.get());
+  session->client_ = std::move(context);
+  return session;
+}
+
+int TlsSession::on_new_session(SSL* ssl, SSL_SESSION* session) {
+  const auto* self = static_cast<const TlsSession*>(SSL_get_app_data(ssl));
+  if (self == nullptr || self->client_ == nullptr) return 0;
+  self->client_->remember(self->host_, TlsClientContext::Session{session});
+  return 1;  // it is ours now
 }
 
 TlsSession::~TlsSession() {
@@ -97,13 +136,21 @@ TlsSession::Result TlsSession::give_up(int ssl_error) {
   const auto code = ERR_get_error();
   const char* text = code == 0 ? nullptr : ERR_reason_error_string(code);
   error_ = text == nullptr ? "TLS failed" : text;
+  if (client_ != nullptr && !established_) {
+    client_->forget(host_);
+    const auto verdict = SSL_get_verify_result(ssl_);
+    if (client_->peer() == TlsClientContext::Peer::named && verdict != X509_V_OK) {
+      error_ += ": ";
+      error_ += X509_verify_cert_error_string(verdict);
+    }
+  }
   ERR_clear_error();
   return Result::failed;
 }
 
 TlsSession::Result TlsSession::handshake() {
   ERR_clear_error();
-  const int result = SSL_accept(ssl_);
+  const int result = SSL_do_handshake(ssl_);
   if (result != 1) return give_up(SSL_get_error(ssl_, result));
   established_ = true;
   return Result::done;
@@ -174,10 +221,12 @@ std::string TlsSession::channel_binding(std::string_view type) const {
   }
   // Without the extended master secret somebody in the middle can make two resumed sessions look alike (RFC 7627 1).
   if (type == "tls-unique" && !modern && SSL_get_extms_support(ssl_) == 1) {
-    // RFC 5929 3.1: the first Finished of the handshake, the client's in a full one, ours in a resumed one.
+    // RFC 5929 3.1: the first Finished of the handshake, the client's in a full one, the server's in a resumed one.
     std::array<char, EVP_MAX_MD_SIZE> finished{};
-    const auto size = SSL_session_reused(ssl_) == 1 ? SSL_get_finished(ssl_, finished.data(), finished.size())
-                                                    : SSL_get_peer_finished(ssl_, finished.data(), finished.size());
+    const bool client_first = SSL_session_reused(ssl_) != 1;
+    const bool ours = client_first == (client_ != nullptr);
+    const auto size = ours ? SSL_get_finished(ssl_, finished.data(), finished.size())
+                           : SSL_get_peer_finished(ssl_, finished.data(), finished.size());
     return {finished.data(), std::min(size, finished.size())};
   }
   return {};

@@ -10,11 +10,13 @@
 #include "common/net/stream.hpp"
 #include "common/net/worker.hpp"
 
+struct ssl_ctx_st;
+struct ssl_session_st;
 struct ssl_st;
 
 namespace common::net {
 
-/// The server's side of one TLS connection, without I/O: records in and plain text out, and the other way round.
+/// One side of a TLS connection, without I/O: records in and plain text out, and the other way round.
 /// Records going out are appended to the worker's `wire.out`; who calls sends them before anything else uses it.
 class TlsSession {
  public:
@@ -31,6 +33,10 @@ class TlsSession {
 
   /// Null: OpenSSL has no memory.
   static std::unique_ptr<TlsSession> start(const TlsContext& context, Wire& wire);
+  /// The client's side. `host`: the name to ask for and, if the context wants it, to be proved; a numeric address is
+  /// proved but not asked for (RFC 6066 3).
+  static std::unique_ptr<TlsSession> start(std::shared_ptr<const TlsClientContext> context, std::string_view host,
+                                           Wire& wire);
   ~TlsSession();
   TlsSession(const TlsSession&) = delete;
   TlsSession& operator=(const TlsSession&) = delete;
@@ -63,13 +69,19 @@ class TlsSession {
   /// Records that the peer has not taken yet.
   std::string unsent;
 
+  /// OpenSSL's call for a session that the client may resume.
+  static int on_new_session(ssl_st* ssl, ssl_session_st* session);
+
  private:
   struct Bio;
+  static std::unique_ptr<TlsSession> make(ssl_ctx_st* context, Wire& wire);
   explicit TlsSession(Wire& wire) : wire_(wire) {}
   Result give_up(int ssl_error);
 
   Wire& wire_;
   ssl_st* ssl_ = nullptr;
+  std::shared_ptr<const TlsClientContext> client_;
+  std::string host_;  ///< of the client's side: under which name its sessions are kept
   std::string_view input_;
   std::string kept_;
   std::string error_;

@@ -399,6 +399,15 @@ asio::awaitable<Result<void>> Store::change_mailbox(std::string address, Mailbox
       set_version(change, box.credential);
     }
     if (wanted.apop_secret) box.apop_secret = *wanted.apop_secret;
+    if (wanted.send_as) {
+      std::size_t octets = 0;
+      for (const auto& grant : *wanted.send_as) octets += grant.size();
+      if (wanted.send_as->size() > send_as_limit || octets > send_as_octets_limit) {
+        return fail(Errc::conflict, fmt::format("a mailbox may send as {} others at most, of {} octets together",
+                                                send_as_limit, send_as_octets_limit));
+      }
+      box.send_as = *wanted.send_as;
+    }
     change.put_mailbox(*row);
     return {};
   };

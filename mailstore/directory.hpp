@@ -44,9 +44,13 @@ struct Mailbox {
   std::uint64_t quota_messages = 0;           ///< 0: none
   std::uint64_t created = 0;                  ///< microseconds since the Unix epoch
   Credential credential;
-  std::string apop_secret;       ///< what APOP proves, in the clear as RFC 1939 7 needs it; empty: none
-  std::uint64_t removed_at = 0;  ///< microseconds since the Unix epoch; 0: it is there
+  std::string apop_secret;           ///< what APOP proves, in the clear as RFC 1939 7 needs it; empty: none
+  std::vector<std::string> send_as;  ///< whose mail it may send beside its own: canonical addresses, or "@domain"
+  std::uint64_t removed_at = 0;      ///< microseconds since the Unix epoch; 0: it is there
 };
+/// Of `send_as`, so that a row stays small.
+inline constexpr std::size_t send_as_limit = 16;
+inline constexpr std::size_t send_as_octets_limit = 1000;
 
 /// Whom a list of mailboxes names.
 enum class Which : std::uint8_t {

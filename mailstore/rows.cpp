@@ -10,8 +10,9 @@ constexpr std::uint8_t retrieved_entry_version = 2;
 constexpr std::uint8_t flag_a = 1;
 // Version 2 of domains has quota, catch-all and plus addressing.
 constexpr std::uint8_t domain_version = 2;
-// Version 2 of mailboxes tells a quota of none from no quota of its own, version 3 has a secret for APOP.
-constexpr std::uint8_t mailbox_version = 3;
+// Version 2 of mailboxes tells a quota of none from no quota of its own, version 3 has a secret for APOP, version 4
+// what it may send as.
+constexpr std::uint8_t mailbox_version = 4;
 constexpr std::uint8_t flag_locked = 1, flag_removed = 2, flag_no_plus = 4, flag_quota = 8;
 
 template <std::unsigned_integral T>
@@ -179,6 +180,8 @@ void encode(const MailboxRow& row, std::string& out) {
   to.number(box.quota_octets.value_or(0)).number(box.quota_messages).number(box.credential.version);
   to.text(box.display).text(box.credential.password_hash).text(box.credential.scram_sha256);
   to.text(box.apop_secret);
+  to.number(static_cast<std::uint8_t>(box.send_as.size()));
+  for (const auto& grant : box.send_as) to.text(grant);
 }
 
 MailboxRow decode_mailbox(std::string_view key, std::string_view value) {
@@ -201,6 +204,8 @@ MailboxRow decode_mailbox(std::string_view key, std::string_view value) {
   box.credential.password_hash = from.text();
   box.credential.scram_sha256 = from.text();
   if (version >= 3) box.apop_secret = from.text();
+  const auto grants = version >= 4 ? from.number<std::uint8_t>() : std::uint8_t{0};
+  for (std::uint8_t i = 0; i < grants; ++i) box.send_as.emplace_back(from.text());
   from.end();
   return row;
 }

@@ -98,7 +98,8 @@ struct MailboxChange {
   std::optional<std::optional<std::uint64_t>> quota_octets;  ///< the inner nullopt: its domain's
   std::optional<std::uint64_t> quota_messages;
   std::optional<Credential> credential;
-  std::optional<std::string> apop_secret;  ///< empty: none
+  std::optional<std::string> apop_secret;           ///< empty: none
+  std::optional<std::vector<std::string>> send_as;  ///< in place of what it was; `conflict` beyond its limits
 };
 
 struct DomainChange {

@@ -261,7 +261,14 @@ Result<bool> is_address_of(DirectoryView& directory, const common::Address& send
   Walk walk{directory, default_domain, Walk::CatchAll::no, nullptr};
   if (auto walked = walk.from(common::canonical_key(sender)); !walked)
     return std::unexpected(std::move(walked.error()));
-  return std::ranges::any_of(walk.targets(), [&](const Target& target) { return target.mailbox == mailbox; });
+  if (std::ranges::any_of(walk.targets(), [&](const Target& target) { return target.mailbox == mailbox; })) return true;
+  const auto account = directory.mailbox(mailbox);
+  if (!account) return std::unexpected(account.error());
+  if (!*account) return false;
+  const auto key = common::canonical_key(sender);
+  const auto domain = std::string_view{key}.substr(key.rfind('@'));
+  return std::ranges::any_of((*account)->send_as,
+                             [&](const std::string& grant) { return grant == key || grant == domain; });
 }
 
 }  // namespace smtpd::routing

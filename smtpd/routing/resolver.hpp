@@ -74,7 +74,8 @@ struct Account {
 mailstore::Result<std::optional<Account>> find_account(mailstore::DirectoryView& directory, std::string_view name,
                                                        std::string_view default_domain);
 
-/// Whether mail to `sender` would reach `mailbox`, other than as a catch-all: then it may also come from there.
+/// Whether mail to `sender` would reach `mailbox`, other than as a catch-all: then it may also come from there; or an
+/// admin has said that it may.
 mailstore::Result<bool> is_address_of(mailstore::DirectoryView& directory, const common::Address& sender,
                                       mailstore::MailboxNumber mailbox, std::string_view default_domain);
 

@@ -128,6 +128,7 @@ class Mailboxes(PostOffice):
                 "password_scheme": "argon2id",
                 "scram_sha256": True,
                 "apop": False,
+                "send_as": [],
                 "messages": 0,
                 "octets": 0,
                 "arrivals": 0,
@@ -229,6 +230,22 @@ class Mailboxes(PostOffice):
         self.assertIn("has that already", self.done("mailbox", "set", "bob@example.test", "--no-apop-secret"))
         self.assertIs(self.done_json("mailbox", "show", "bob@example.test")["apop"], False)
         self.refused(2, [*set_secret, "--no-apop-secret"], "--no-apop-secret")
+
+    def test_send_as(self):
+        self.add_mailbox("bob@example.test")
+        grants = lambda: self.done_json("mailbox", "show", "bob@example.test")["send_as"]
+        out = self.done("mailbox", "set", "bob@example.test", "--send-as", "Boss@other.test", "--send-as", "@Third.test")
+        self.assertIn("sends as boss@other.test, @third.test", out)
+        self.assertEqual(grants(), ["boss@other.test", "@third.test"])
+        self.assertIn("has that already", self.done("mailbox", "set", "bob@example.test", "--send-as", "@third.test"))
+        self.done("mailbox", "set", "bob@example.test", "--no-send-as", "boss@other.test", "--quota", "1MB")
+        self.assertEqual(grants(), ["@third.test"])
+        self.assertRegex(self.done("mailbox", "show", "bob@example.test"), r"(?m)^Sends as +@third\.test$")
+        self.done("mailbox", "set", "bob@example.test", "--no-send-as", "all")
+        self.assertEqual(grants(), [])
+        self.refused(2, ["mailbox", "set", "bob@example.test", "--send-as", "nobody"], "nobody")
+        many = [word for i in range(17) for word in ("--send-as", f"a{i}@other.test")]
+        self.refused(1, ["mailbox", "set", "bob@example.test", *many], "16 others")
 
     def test_restore(self):
         self.add_mailbox("bob@example.test")

@@ -25,7 +25,7 @@ _pennypost_options() {
     'mailbox list') echo "--removed $everywhere" ;;
     'domain remove' | 'mailbox remove') echo "--purge --if-exists $everywhere" ;;
     'mailbox add') echo "--password-stdin --no-password --hash --quota --max-messages --if-not-exists $everywhere" ;;
-    'mailbox set') echo "--quota --max-messages --apop-secret-stdin --no-apop-secret $everywhere" ;;
+    'mailbox set') echo "--quota --max-messages --send-as --no-send-as --apop-secret-stdin --no-apop-secret $everywhere" ;;
     'mailbox passwd') echo "--password-stdin $everywhere" ;;
     'alias add') echo "--replace --if-not-exists $everywhere" ;;
     'alias remove' | 'message delete') echo "--if-exists $everywhere" ;;

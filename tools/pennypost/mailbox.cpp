@@ -72,7 +72,8 @@ std::string describe(const mailstore::Mailbox& mailbox) {
   return text +
          (mailbox.quota_messages == 0 ? std::string(", any number of messages")
                                       : fmt::format(", {} at most", counted(mailbox.quota_messages, "message"))) +
-         (mailbox.apop_secret.empty() ? "" : ", a secret for APOP");
+         (mailbox.apop_secret.empty() ? "" : ", a secret for APOP") +
+         (mailbox.send_as.empty() ? "" : fmt::format(", sends as {}", fmt::join(mailbox.send_as, ", ")));
 }
 
 /// How much of what a mailbox may hold is used up; nothing where it may hold anything.
@@ -144,11 +145,39 @@ struct ApopOptions {
   bool none = false;
 };
 
+struct SendAsOptions {
+  std::vector<std::string> granted, taken;
+  bool given() const { return !granted.empty() || !taken.empty(); }
+};
+
+/// An address, or "@" and a domain, in the form that the directory keeps.
+std::string parse_grant(const std::string& text) {
+  return text.starts_with('@') ? "@" + parse_given_domain(text.substr(1)) : parse_given_address(text).key;
+}
+
+std::vector<std::string> apply(const SendAsOptions& given, std::vector<std::string> send_as) {
+  for (const auto& text : given.taken) {
+    if (text == "all") {
+      send_as.clear();
+    } else {
+      std::erase(send_as, parse_grant(text));
+    }
+  }
+  for (const auto& text : given.granted) {
+    auto grant = parse_grant(text);
+    if (std::ranges::find(send_as, grant) == send_as.end()) send_as.push_back(std::move(grant));
+  }
+  return send_as;
+}
+
 void set(Session& session, const std::string& text, const LimitOptions& limits, bool limits_given,
-         const ApopOptions& secret) {
+         const ApopOptions& secret, const SendAsOptions& senders) {
   const auto address = parse_given_address(text);
-  if (!limits_given && !secret.from_stdin && !secret.none)
-    refuse("nothing to set; give --quota, --max-messages, --apop-secret-stdin or --no-apop-secret");
+  if (!limits_given && !secret.from_stdin && !secret.none && !senders.given()) {
+    refuse(
+        "nothing to set; give --quota, --max-messages, --send-as, --no-send-as, --apop-secret-stdin or "
+        "--no-apop-secret");
+  }
   auto change = parse_limits(limits);
   auto mailbox = need_mailbox(*session.directory(), address);
   if (secret.from_stdin) change.apop_secret.emplace(read_new_password(address.key, true).reveal());
@@ -156,8 +185,10 @@ void set(Session& session, const std::string& text, const LimitOptions& limits, 
   const auto before = mailbox;
   mailbox.quota_octets = change.quota_octets.value_or(before.quota_octets);
   mailbox.quota_messages = change.quota_messages.value_or(before.quota_messages);
+  mailbox.send_as = apply(senders, before.send_as);
+  if (mailbox.send_as != before.send_as) change.send_as = mailbox.send_as;
   if (mailbox.quota_octets == before.quota_octets && mailbox.quota_messages == before.quota_messages &&
-      !change.apop_secret) {
+      !change.apop_secret && !change.send_as) {
     session.report()(false, "set", "mailbox", address.key,
                      fmt::format("mailbox {} has that already: {}", address.key, describe(mailbox)));
     return;
@@ -327,6 +358,7 @@ void show(Session& session, const std::string& text) {
   out.field("password_scheme", "Password", has_password(mailbox) ? Cell{scheme_of(credential.password_hash)} : Cell{});
   out.field("scram_sha256", "SCRAM-SHA-256", !credential.scram_sha256.empty());
   out.field("apop", mailbox.apop_secret.empty() ? "" : "APOP", !mailbox.apop_secret.empty());
+  out.field("send_as", mailbox.send_as.empty() ? "" : "Sends as", mailbox.send_as);
   out.field("messages", "Messages", totals.messages);
   out.field("octets", "Size", Octets{totals.octets});
   out.field("arrivals", "Ever arrived", totals.arrivals);
@@ -390,13 +422,25 @@ void add_changes(CLI::App& group, Program& program) {
     auto address = std::make_shared<std::string>();
     auto limits = std::make_shared<LimitOptions>();
     auto secret = std::make_shared<ApopOptions>();
-    auto* command = add_command(group, "set", "Changes a mailbox's limits and its secret for APOP", program, {});
-    command->callback([&program, &session, address, limits, secret, command] {
+    auto senders = std::make_shared<SendAsOptions>();
+    auto* command =
+        add_command(group, "set", "Changes a mailbox's limits, whom it sends as, its secret for APOP", program, {});
+    command->callback([&program, &session, address, limits, secret, senders, command] {
       const bool given = command->count("--quota") + command->count("--max-messages") > 0;
-      program.run = [&session, address, limits, given, secret] { set(session, *address, *limits, given, *secret); };
+      program.run = [&session, address, limits, given, secret, senders] {
+        set(session, *address, *limits, given, *secret, *senders);
+      };
     });
     add_argument(command, "ADDRESS", *address, "The mailbox")->required();
     add_limit_options(command, limits);
+    command
+        ->add_option("--send-as", senders->granted,
+                     "It may send mail of this address, or of a whole domain; may be given several times")
+        ->type_name("ADDRESS|@DOMAIN")
+        ->expected(1);
+    command->add_option("--no-send-as", senders->taken, "It may not any more; all: none of them")
+        ->type_name("ADDRESS|@DOMAIN|all")
+        ->expected(1);
     auto* read = command->add_flag("--apop-secret-stdin", secret->from_stdin,
                                    "Its secret for APOP is the first line of standard input; kept in the clear");
     command->add_flag("--no-apop-secret", secret->none, "It has none any more")->excludes(read);

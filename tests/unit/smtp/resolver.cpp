@@ -304,3 +304,19 @@ TEST_CASE("whose sender address") {
   CHECK_FALSE(own("ann@elsewhere.test"));
   CHECK_FALSE(own("postmaster@example.test"));
 }
+
+TEST_CASE("what an admin grants (mailbox set --send-as)") {
+  auto directory = make_directory();
+  auto& mailbox = directory.mailboxes.find("ann@example.test")->second;
+  mailbox.send_as = {"boss@second.test", "@elsewhere.test"};
+  const auto own = [&](const std::string& sender) {
+    return *is_address_of(directory, *common::parse_address(sender), mailbox.number, "example.test");
+  };
+  CHECK(own("Boss@second.test"));
+  CHECK(own("anybody@elsewhere.test"));
+  CHECK_FALSE(own("carl@second.test"));
+  CHECK_FALSE(own("x@sub.elsewhere.test"));
+  CHECK_FALSE(own("x@notelsewhere.test"));
+  const auto bob = directory.mailboxes.find("bob@example.test")->second.number;
+  CHECK_FALSE(*is_address_of(directory, *common::parse_address("boss@second.test"), bob, "example.test"));
+}

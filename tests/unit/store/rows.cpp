@@ -171,7 +171,8 @@ TEST_CASE("rows of the directory") {
                  .quota_messages = 10,
                  .created = 98,
                  .credential = {.version = 4, .password_hash = "$argon2id$", .scram_sha256 = "SCRAM-SHA-256$"},
-                 .apop_secret = "tanstaaf"};
+                 .apop_secret = "tanstaaf",
+                 .send_as = {"boss@example.test", "@other.test"}};
   row.removed = true;
   row.removed_at = 97;
   const auto key = address_key("ann@example.test");
@@ -187,6 +188,7 @@ TEST_CASE("rows of the directory") {
   CHECK(back.mailbox.credential.password_hash == "$argon2id$");
   CHECK(back.mailbox.credential.scram_sha256 == "SCRAM-SHA-256$");
   CHECK(back.mailbox.apop_secret == "tanstaaf");
+  CHECK(back.mailbox.send_as == std::vector<std::string>{"boss@example.test", "@other.test"});
   CHECK(back.removed);
   CHECK(back.removed_at == 97);
   check_damage(encoded(row), [&](std::string_view value) { decode_mailbox(key, value); });

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <utility>
 
+#include "mailstore/awaitable.hpp"
 #include "mailstore/store_impl.hpp"
 
 namespace mailstore {
@@ -49,12 +50,6 @@ Due find_due(const Index& index, const MaildropKey& from, std::uint64_t before) 
   if (!owner || owner->removed) due.ids.clear();
   if (owner) due.address = owner->mailbox.address;
   return due;
-}
-
-asio::awaitable<void> rest(std::chrono::steady_clock::duration time) {
-  const auto executor = co_await asio::this_coro::executor;
-  asio::steady_timer timer(executor, time);
-  co_await timer.async_wait(asio::use_awaitable);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "mailstore/awaitable.hpp"
 #include "mailstore/queue.hpp"
 #include "mailstore/queue_rows.hpp"
 #include "mailstore/store_impl.hpp"

@@ -134,12 +134,6 @@ Store::~Store() {
   impl_->committer.reset();
 }
 
-asio::awaitable<void> rest(std::chrono::steady_clock::duration time) {
-  const auto executor = co_await asio::this_coro::executor;
-  asio::steady_timer timer(executor, time);
-  co_await timer.async_wait(asio::use_awaitable);
-}
-
 asio::awaitable<Result<void>> Store::Impl::commit(std::size_t rows,
                                                   std::move_only_function<Result<void>(Change&)> apply) {
   auto start = [self = shared_from_this(), rows, apply = std::move(apply)](auto done) mutable {

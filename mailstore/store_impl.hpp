@@ -28,9 +28,6 @@ class Store::Impl : public std::enable_shared_from_this<Store::Impl> {
   asio::awaitable<Result<void>> commit(std::size_t rows, std::move_only_function<Result<void>(Change&)> apply);
 };
 
-/// Bulk work lets others have the store for as long as it had it.
-asio::awaitable<void> rest(std::chrono::steady_clock::duration time);
-
 /// Where a message's record lies; asked again when the record turns out to have moved.
 using FindRecord = std::function<Result<MessageRow>()>;
 /// Opens a record for reading as Store::open_message does, without the lines of an owner.

@@ -77,7 +77,7 @@ def read_usage(program, command):
     """(arguments, {option: argument}) of --help: ["ADDRESS", "TARGET..."], ["[DOMAIN]"]; {"--quota": "SIZE", "--purge": ""}."""
     text = subprocess.run([program, *command.split(), "--help"], capture_output=True, text=True, timeout=60, check=True).stdout
     usage = re.search(r"(?m)^Usage: pennypost [a-z ]+\[OPTIONS\](.*)$", text)
-    options = dict(re.findall(r"(?m)^  (?:-[a-z],)?(--[a-z-]+)(?: (\S+))?(?:  .*)?$", text))
+    options = dict(re.findall(r"(?m)^  (?:-[a-z],)?(--[a-z-]+)(?: (\S+)(?: \.\.\.)?)?(?:  .*)?$", text))
     return usage[1].split(), {name: value for name, value in options.items() if name not in EVERYWHERE}
 
 
@@ -109,7 +109,7 @@ def read_item(line):
                 continue
             for word in words:
                 if word == "...":
-                    arguments[-1] += "..."
+                    arguments[-1] = re.sub(r"(\]?)$", r"...\1", arguments[-1], count=1)
                 else:
                     arguments.append(f"[{word}]" if depth else word)
     return arguments, options

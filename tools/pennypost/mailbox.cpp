@@ -437,10 +437,10 @@ void add_changes(CLI::App& group, Program& program) {
         ->add_option("--send-as", senders->granted,
                      "It may send mail of this address, or of a whole domain; may be given several times")
         ->type_name("ADDRESS|@DOMAIN")
-        ->expected(1);
+        ->allow_extra_args(false);
     command->add_option("--no-send-as", senders->taken, "It may not any more; all: none of them")
         ->type_name("ADDRESS|@DOMAIN|all")
-        ->expected(1);
+        ->allow_extra_args(false);
     auto* read = command->add_flag("--apop-secret-stdin", secret->from_stdin,
                                    "Its secret for APOP is the first line of standard input; kept in the clear");
     command->add_flag("--no-apop-secret", secret->none, "It has none any more")->excludes(read);

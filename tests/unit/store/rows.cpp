@@ -24,7 +24,7 @@ void check_damage(const std::string& value, const std::function<void(std::string
     CHECK(failure_of([&] { decode(std::string_view(value).substr(0, size)); }) == Errc::corrupt);
   }
   CHECK(failure_of([&] { decode(value + '\0'); }) == Errc::corrupt);
-  for (const char version : {'\0', '\4', '\xFF'}) {
+  for (const char version : {'\0', '\x63', '\xFF'}) {
     auto changed = value;
     changed[0] = version;
     CHECK(failure_of([&] { decode(changed); }) == Errc::corrupt);

@@ -235,26 +235,32 @@ asio::awaitable<void> Session::find_keys() {
   step_ = conversation_.on_keys(keys, out_);
 }
 
-asio::awaitable<void> Session::check_password() {
-  const auto step = std::get<CheckPassword>(std::exchange(step_, Proceed{}));
-  const bool admitted = co_await admit(step.name);
+/// The account of a log-in that is let in to be checked; the inner nullopt: there is none. nullopt: it has its answer.
+asio::awaitable<std::optional<std::optional<Account>>> Session::begin_login(std::string name, std::string mechanism) {
+  const bool admitted = co_await admit(name);
   if (!admitted) {
     if (open_) step_ = conversation_.on_login(Login::barred, 0, 0, out_);
-    co_return;
+    co_return std::nullopt;
   }
-  std::optional<Account> account;
-  bool trouble = false;
+  std::optional<std::optional<Account>> found;
   {
     const auto directory = office_.store.directory();
-    auto found = find_account(*directory, step.name, settings_->default_domain);
-    trouble = !found;
-    if (found) account = std::move(*found);
-    if (trouble) log_trouble("pop3.directory", found.error());
+    auto account = find_account(*directory, name, settings_->default_domain);
+    if (account) {
+      found.emplace(std::move(*account));
+    } else {
+      log_trouble("pop3.directory", account.error());
+    }
   }
-  if (trouble) {
-    answer_login(Login::store_trouble, step.name, step.mechanism);
-    co_return;
-  }
+  if (!found) answer_login(Login::store_trouble, name, mechanism);
+  co_return found;
+}
+
+asio::awaitable<void> Session::check_password() {
+  const auto step = std::get<CheckPassword>(std::exchange(step_, Proceed{}));
+  const auto found = co_await begin_login(step.name, step.mechanism);
+  if (!found) co_return;
+  const auto& account = *found;
   // A name that nobody has costs the time of one that somebody has.
   const common::auth::StoredKeys nobody;
   const std::uint64_t number = account ? static_cast<std::uint64_t>(account->mailbox) : 0;
@@ -271,24 +277,10 @@ asio::awaitable<void> Session::check_password() {
 
 asio::awaitable<void> Session::check_apop() {
   const auto question = std::get<CheckApop>(std::exchange(step_, Proceed{}));
-  const bool admitted = co_await admit(question.name);
-  if (!admitted) {
-    if (open_) step_ = conversation_.on_login(Login::barred, 0, 0, out_);
-    co_return;
-  }
-  std::optional<Account> account;
-  bool trouble = false;
-  {
-    const auto directory = office_.store.directory();
-    auto found = find_account(*directory, question.name, settings_->default_domain);
-    trouble = !found;
-    if (found) account = std::move(*found);
-    if (trouble) log_trouble("pop3.directory", found.error());
-  }
-  if (trouble) {
-    answer_login(Login::store_trouble, question.name, "APOP");
-    co_return;
-  }
+  std::string mechanism{"APOP"};
+  const auto found = co_await begin_login(question.name, std::move(mechanism));
+  if (!found) co_return;
+  const auto& account = *found;
   const std::string_view secret = account ? std::string_view{account->apop_secret} : std::string_view{};
   if (!common::auth::check_apop(question.stamp, secret, question.digest)) {
     answer_login(Login::wrong, question.name, "APOP");

@@ -72,6 +72,7 @@ class Session {
   asio::awaitable<bool> admit(const std::string& name);
   common::auth::Judgement begin_attempt(const std::string& name);
   asio::awaitable<void> find_keys();
+  asio::awaitable<std::optional<std::optional<Account>>> begin_login(std::string name, std::string mechanism);
   asio::awaitable<void> check_apop();
   asio::awaitable<void> check_password();
   asio::awaitable<void> update();

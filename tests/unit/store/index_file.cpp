@@ -38,7 +38,8 @@ T at(const std::string& octets, std::size_t offset) {
 
 enum class Outcome { served = 0, refused = 10, told = 11, other = 12 };
 
-// Every octet, each in a process of its own; under the thread sanitizer a process costs thirty times as much, and learns nothing here.
+// Every octet, each in a process of its own; under the thread sanitizer a process costs thirty times as much, and
+// learns nothing here.
 #if defined(__SANITIZE_THREAD__)
 constexpr std::size_t step = 29;
 #else

@@ -238,7 +238,7 @@ void Reader::read_size(const Node& node, const Slot& slot) {
 void Reader::read_time_or_never(const Node& node, const Slot& slot) {
   const auto* word = std::get_if<std::string>(&node.value);
   if (word != nullptr && *word == "never") return put(slot, std::optional<Duration>{});
-  if (const auto value = time(node)) put(slot, std::optional{*value});
+  if (const auto value = time(node)) put(slot, value);
 }
 
 void Reader::read_choice(const Node& node, const Slot& slot) {

@@ -164,16 +164,17 @@ TEST_CASE("the end of the resolver ends all waits") {
   Silence server;
   asio::io_context context{1};
   std::vector<Errc> codes;
+  // Outlives the coroutines, which use what it holds.
+  const auto look = [&codes](Resolver& asked, std::string wanted) -> asio::awaitable<void> {
+    const auto found = co_await asked.addresses(std::move(wanted), Family::v4);
+    if (!found) codes.push_back(found.error().code);
+  };
   {
     Resolver resolver;
     auto settings = fixed();
     settings.servers = {server.server()};
     REQUIRE(resolver.configure(std::move(settings)));
     for (const auto* name : {"one.test", "two.test"}) {
-      const auto look = [&codes](Resolver& asked, std::string wanted) -> asio::awaitable<void> {
-        const auto found = co_await asked.addresses(std::move(wanted), Family::v4);
-        if (!found) codes.push_back(found.error().code);
-      };
       asio::co_spawn(context, look(resolver, name), [](const std::exception_ptr&) {});
       context.poll();
       server.hear();

@@ -27,7 +27,8 @@ namespace {
 /// A child process; its standard error goes to a file.
 class Child {
  public:
-  Child(const Folder& folder, const std::string& arguments) : output_(folder / "output") {
+  Child(const Folder& folder, const std::string& arguments)
+      : output_(folder / ("output." + std::to_string(++children))) {
     const char* const program = std::getenv("DAEMON_PROGRAM");
     REQUIRE_MESSAGE(program != nullptr, "DAEMON_PROGRAM names the program to start; meson test sets it");
     const auto command = "exec " + std::string{program} + " " + arguments + " >" + output_.string() + " 2>&1";
@@ -57,6 +58,7 @@ class Child {
   }
 
  private:
+  static inline int children = 0;  // two that run at a time have an output each
   std::filesystem::path output_;
   pid_t pid_ = -1;
 };

@@ -107,6 +107,14 @@ Result<std::string> read_message(mailstore::Store& store, mailstore::MailboxNumb
 /// What check() says, as one text; empty: sound.
 std::string problems(mailstore::Store& store);
 
+/// The thread sanitizer ends a child that starts threads, as every open store does, where the parent has threads
+/// already.
+#if defined(__SANITIZE_THREAD__)
+inline constexpr bool child_has_threads = false;
+#else
+inline constexpr bool child_has_threads = true;
+#endif
+
 /// Runs `work` in a child process, which ends with what it returns. Returns that, or 1000 + the signal that ended it.
 int in_child(const std::function<int()>& work);
 

@@ -492,7 +492,7 @@ TEST_CASE("filters") {
   }
 }
 
-TEST_CASE("one scheduler a store, and it is told of what is queued") {
+TEST_CASE("one scheduler a store, and it is told of what is queued" * doctest::skip(!tests::child_has_threads)) {
   TestStore store(0);
   auto queue = store->queue();
   std::vector<QueueName> told;

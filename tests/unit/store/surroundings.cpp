@@ -241,7 +241,8 @@ TEST_CASE("a process that was killed while it read does not keep the index from 
   CHECK(got(store->stat()).index_octets < grown + (600 << 10U));
 }
 
-TEST_CASE("a busy process closes what others unlinked, so that the room comes back") {
+TEST_CASE("a busy process closes what others unlinked, so that the room comes back" *
+          doctest::skip(!tests::child_has_threads)) {
   tests::TestStore store(2, [](Options& options) {
     options.care_every = std::chrono::milliseconds(1);
     options.stream_threshold = 8000;

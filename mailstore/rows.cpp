@@ -9,7 +9,10 @@ constexpr std::uint8_t flag_a = 1;
 // Of domains and mailboxes. Version 2: domains have quota, catch-all and plus addressing; a mailbox tells a quota of
 // none from no quota of its own.
 constexpr std::uint8_t directory_version = 2;
+// Version 3 of domains has the settings of a remote one, which others do not carry.
+constexpr std::uint8_t domain_version = 3;
 constexpr std::uint8_t flag_locked = 1, flag_removed = 2, flag_no_plus = 4, flag_quota = 8;
+constexpr std::uint8_t flag_relay = 1, flag_no_esmtp = 2;  // of the settings of a remote domain
 
 template <std::unsigned_integral T>
 void store_key(T value, char* to) {
@@ -137,17 +140,46 @@ SegmentRow decode_segment(std::string_view value) {
   return row;
 }
 
+namespace {
+
+void encode(const RemoteSettings& remote, Encoder& to) {
+  to.number(static_cast<std::uint8_t>((remote.allow_relay ? flag_relay : 0) | (remote.no_esmtp ? flag_no_esmtp : 0)));
+  to.number(static_cast<std::uint8_t>(remote.security ? std::to_underlying(*remote.security) : 0));
+  to.text(remote.route).text(remote.username).text(remote.password);
+  to.number(remote.rate).number(remote.connections);
+}
+
+RemoteSettings decode_remote(Decoder& from) {
+  RemoteSettings remote;
+  const auto flags = from.number<std::uint8_t>();
+  remote.allow_relay = (flags & flag_relay) != 0;
+  remote.no_esmtp = (flags & flag_no_esmtp) != 0;
+  if (const auto security = from.number<std::uint8_t>(); security != 0) {
+    remote.security = static_cast<Security>(security);
+    if (*remote.security > Security::verify) from.broken("asks for an unknown security");
+  }
+  remote.route = from.text();
+  remote.username = from.text();
+  remote.password = from.text();
+  remote.rate = from.number<std::uint32_t>();
+  remote.connections = from.number<std::uint32_t>();
+  return remote;
+}
+
+}  // namespace
+
 void encode(const Domain& domain, std::string& out) {
   Encoder to(out);
   const auto flags = (domain.locked ? flag_locked : 0) | (domain.plus_addressing ? 0 : flag_no_plus);
-  to.number(directory_version).number(std::to_underlying(domain.kind)).number(static_cast<std::uint8_t>(flags));
+  to.number(domain_version).number(std::to_underlying(domain.kind)).number(static_cast<std::uint8_t>(flags));
   to.number(domain.created).text(domain.alias_of);
   to.number(domain.quota_octets).text(domain.catch_all);
+  if (domain.kind == DomainKind::remote) encode(domain.remote, to);
 }
 
 Domain decode_domain(std::string_view name, std::string_view value) {
   Decoder from(value, "row of a domain");
-  const auto version = from.version(directory_version);
+  const auto version = from.version(domain_version);
   Domain domain{.name = std::string(name)};
   domain.kind = static_cast<DomainKind>(from.number<std::uint8_t>());
   if (domain.kind < DomainKind::local || domain.kind > DomainKind::drop) from.broken("has an unknown kind");
@@ -160,6 +192,7 @@ Domain decode_domain(std::string_view name, std::string_view value) {
     domain.quota_octets = from.number<std::uint64_t>();
     domain.catch_all = from.text();
   }
+  if (version >= 3 && domain.kind == DomainKind::remote) domain.remote = decode_remote(from);
   from.end();
   return domain;
 }

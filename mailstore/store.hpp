@@ -1,6 +1,7 @@
 #pragma once
 
 #include <asio/awaitable.hpp>
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -22,6 +23,7 @@ namespace mailstore {
 class Draft;
 class MaildropLock;
 class OpenMessage;
+class Queue;
 class Files;
 struct Arrival;
 
@@ -32,7 +34,8 @@ struct Options {
   std::uint64_t stream_threshold = 256 << 10U;             ///< a longer message streams to a segment of its own
   std::uint64_t memory_budget = std::uint64_t{64} << 20U;  ///< of all drafts together; above it shorter ones stream too
   std::uint64_t segment_size = std::uint64_t{128} << 20U;  ///< a segment is sealed once it is this long
-  bool alone = false;        ///< refused (`conflict`) while another process has the store open; keeps others out
+  bool alone = false;  ///< refused (`conflict`) while another process has the store open; keeps others out
+  std::chrono::seconds keep_done = std::chrono::days{3};  ///< of what left the queue; 0: no record of it
   bool past_damage = false;  ///< opened although segments are missing or cut off: for check and repair
   Files* files = nullptr;    ///< in place of the system's file calls, for fault tests; outlives the store
   std::function<void(std::string_view)> warn;  ///< told once for each trouble found; any thread
@@ -126,9 +129,9 @@ class Store {
 
   /// Reserves an id and opens a draft. Rarely waits: for a durable range of ids. `full` below the disk's reserve.
   asio::awaitable<Result<Draft>> begin();
-  /// Puts the message into the maildrops of all owners: on success octets and index entries are on stable storage.
-  /// Safe to repeat by id. An owner whose mailbox was removed meanwhile gets it kept for `restore`. An error means that
-  /// nothing was delivered to anybody.
+  /// Puts the message into the maildrops of all owners and its remotes into the queue, in one transaction: on success
+  /// octets and index entries are on stable storage. Safe to repeat by id. An owner whose mailbox was removed meanwhile
+  /// gets it kept for `restore`. An error means that nothing was delivered to anybody.
   asio::awaitable<Result<void>> accept(Draft draft, Envelope envelope, BodyFacts facts);
 
   // ---- maildrops
@@ -148,6 +151,10 @@ class Store {
                                    std::size_t want);
   /// Removes messages from the maildrop; durable on success. Ids that are gone already count as done.
   asio::awaitable<Result<RemoveResult>> remove(const MaildropLock& lock, std::vector<MessageId> ids);
+
+  // ---- mail that leaves (mailstore/queue.hpp)
+
+  Queue queue();
 
   // ---- directory
 
@@ -244,6 +251,7 @@ class OpenMessage {
   std::string front;        ///< Return-Path and Delivered-To lines of this owner, with CRLF
   std::string_view prefix;  ///< the first stored octets, in the scratch given to open_message
   std::uint64_t stored_octets = 0;
+  std::uint64_t octets = 0;  ///< real ones, without `front`
   bool stuffed = false;
   Envelope envelope() const;  ///< decoded anew from the scratch; empty if it is damaged
 

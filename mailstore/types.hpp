@@ -58,6 +58,16 @@ struct Owner {
   std::uint8_t notify = 0;         ///< NOTIFY flags (RFC 3461), 0: not given
 };
 
+/// NOTIFY of RFC 3461 4.1, as flags of `notify`.
+inline constexpr std::uint8_t notify_never = 1, notify_success = 2, notify_failure = 4, notify_delay = 8;
+
+/// A recipient of a message that does not live here.
+struct Remote {
+  std::string address;             ///< canonical forward-path, at most 320 octets
+  std::string original_recipient;  ///< ORCPT as received: type, ";", the address still in xtext; empty if none
+  std::uint8_t notify = 0;         ///< NOTIFY flags (RFC 3461), 0: not given
+};
+
 /// Everything about a message that is not its octets; stands in its record and is kept for ever.
 struct Envelope {
   std::string reverse_path;         ///< without <>; empty: the null reverse-path
@@ -68,6 +78,7 @@ struct Envelope {
   bool eight_bit = false;           ///< BODY=8BITMIME
   bool utf8 = false;                ///< SMTPUTF8
   std::vector<Owner> owners;
+  std::vector<Remote> remotes;  ///< at most 65,535; who of them is still to be served is the queue's to know
 };
 
 /// What the receiver counted while the octets passed by.

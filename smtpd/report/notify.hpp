@@ -2,13 +2,10 @@
 
 #include <cstdint>
 
+#include "mailstore/types.hpp"
+
 /// Who is told of what became of a message (RFC 3461 4.1, RFC 3464 2.3.3). No I/O.
 namespace smtpd::report {
-
-/// NOTIFY= as the envelope keeps it; 0: it was not given.
-namespace notify {
-inline constexpr std::uint8_t never = 1, success = 2, failure = 4, delay = 8;
-}
 
 /// What a report says of one recipient (RFC 3464 2.3.3).
 enum class Action : std::uint8_t {
@@ -21,18 +18,18 @@ enum class Action : std::uint8_t {
 
 /// Whether the sender is to hear of it. Without NOTIFY: of failures and delays (RFC 3461 4.1 leaves delays to us).
 constexpr bool is_wanted(Action action, std::uint8_t notify) {
-  if ((notify & notify::never) != 0) return false;
+  if ((notify & mailstore::notify_never) != 0) return false;
   switch (action) {
     case Action::failed:
-      return notify == 0 || (notify & notify::failure) != 0;
+      return notify == 0 || (notify & mailstore::notify_failure) != 0;
     case Action::delayed:
-      return notify == 0 || (notify & notify::delay) != 0;
+      return notify == 0 || (notify & mailstore::notify_delay) != 0;
     case Action::delivered:
     case Action::relayed:
     case Action::expanded:
       break;
   }
-  return (notify & notify::success) != 0;
+  return (notify & mailstore::notify_success) != 0;
 }
 
 }  // namespace smtpd::report

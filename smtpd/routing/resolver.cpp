@@ -46,7 +46,11 @@ class Walk {
         relay_(relay),
         explanation_(explanation) {}
 
-  Result<void> from(const std::string& address) { return visit(address, 0); }
+  /// `written`: the same address with its local part as the peer has it, which is how it is sent on (RFC 5321 2.4).
+  Result<void> from(const std::string& address, std::string written = {}) {
+    written_ = std::move(written);
+    return visit(address, 0);
+  }
   const std::vector<Target>& targets() const { return targets_; }
   Resolution take() {
     if (worst_ != Outcome::found) return {worst_, {}, {}};
@@ -59,8 +63,8 @@ class Walk {
     if (explanation_ != nullptr) explanation_->push_back({std::string{address}, std::move(what)});
   }
 
-  /// The domain whose directory entries count for `name`; nullopt: none of ours, the address is sent on or the reason why
-  /// not is noted.
+  /// The domain whose directory entries count for `name`; nullopt: none of ours, the address is sent on or the reason
+  /// why not is noted.
   Result<std::optional<mailstore::Domain>> home_of(std::string_view name, const std::string& address,
                                                    std::size_t depth) {
     std::string at{name};
@@ -107,7 +111,7 @@ class Walk {
       return note(Outcome::not_ours);
     }
     explain(address, what + ": its mail is sent on");
-    if (remote_seen_.insert(address).second) remotes_.push_back(address);
+    if (remote_seen_.insert(address).second) remotes_.push_back(depth == 0 ? written_ : address);
   }
 
   void note(Outcome outcome) {
@@ -231,6 +235,7 @@ class Walk {
   CatchAll catch_all_;
   Relay relay_;
   Explanation* explanation_;
+  std::string written_;
   Outcome worst_ = Outcome::found;   ///< what makes the whole recipient wrong
   Outcome gone_ = Outcome::unknown;  ///< why there is nobody, when there is nobody
   std::vector<Target> targets_;
@@ -257,7 +262,7 @@ Result<std::optional<mailstore::Domain>> find_remote_domain(DirectoryView& direc
 Result<Resolution> resolve(DirectoryView& directory, const common::Address& recipient, std::string_view default_domain,
                            Relay relay, Explanation* explanation) {
   Walk walk{directory, default_domain, Walk::CatchAll::yes, relay, explanation};
-  if (auto walked = walk.from(common::canonical_key(recipient)); !walked)
+  if (auto walked = walk.from(common::canonical_key(recipient), common::format_address(recipient)); !walked)
     return std::unexpected(std::move(walked.error()));
   return walk.take();
 }

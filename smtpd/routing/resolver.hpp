@@ -56,10 +56,10 @@ inline constexpr std::size_t address_limit = 10'000;
 enum class Relay : std::uint8_t { denied, allowed };
 
 /// Where `recipient` (with a domain) leads, in the order of precedence: exact mailbox or alias; the plus form;
-/// postmaster; the domain's catch-all. An alias domain has the local parts of another. A domain that is not ours is sent
-/// on for those who may (`relay`), and for everybody where a remote domain says so; what an alias of ours names is always
-/// sent on. A target of ours that is gone is passed over as long as another one is there. `explanation`: gets the way, if
-/// given.
+/// postmaster; the domain's catch-all. An alias domain has the local parts of another. A domain that is not ours is
+/// sent on for those who may (`relay`), and for everybody where a remote domain says so; what an alias of ours names is
+/// always sent on. A target of ours that is gone is passed over as long as another one is there. `explanation`: gets
+/// the way, if given.
 mailstore::Result<Resolution> resolve(mailstore::DirectoryView& directory, const common::Address& recipient,
                                       std::string_view default_domain, Relay relay, Explanation* explanation = nullptr);
 

@@ -21,6 +21,7 @@ struct Terms {
   bool tls_required = false;
   bool anonymous = true;  ///< mail without authentication
   bool passwords_need_tls = true;
+  bool relay_authenticated = true;  ///< whoever authenticates may send to domains that are not ours
   std::vector<std::string> mechanisms;
   bool check_helo = true;
   std::uint64_t message_octets = 0;

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <cstdint>
+
+namespace smtpd::outbound {
+
+/// How many connections a destination is given at a time, by how it takes them: grows while all goes well, halves when
+/// the peer says that it is too much. As in TCP's congestion avoidance: it finds the peer's limit and stays near it.
+class Pace {
+ public:
+  static constexpr std::uint32_t beginning = 10;
+
+  /// `most`: the limit of the settings; 0: none.
+  explicit Pace(std::uint32_t most) : most_(most), window_(most == 0 || most > beginning ? beginning : most) {}
+
+  enum class Sign : std::uint8_t {
+    good,    ///< a message was taken, or refused for its own sake
+    slower,  ///< 421, 4xx to a connection, or a connection refused while others stand
+  };
+  /// One message is over.
+  void on(Sign sign);
+  std::uint32_t window() const { return window_; }
+
+ private:
+  std::uint32_t most_;
+  std::uint32_t window_;
+  std::uint32_t goods_ = 0;    ///< since the window last changed
+  std::uint32_t ignored_ = 0;  ///< signs of connections begun before the last halving still to come
+};
+
+}  // namespace smtpd::outbound

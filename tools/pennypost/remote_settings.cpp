@@ -7,7 +7,7 @@
 
 #include <fmt/format.h>
 
-#include "common/address.hpp"
+#include "smtpd/outbound/host_port.hpp"
 #include "tools/pennypost/failure.hpp"
 #include "tools/pennypost/limits.hpp"
 
@@ -32,27 +32,21 @@ std::uint32_t need_count(std::string_view option, const std::string& text) {
   return static_cast<std::uint32_t>(*count);
 }
 
-/// "dns", "host", "host:port", "[address]", "[address]:port" in the form that is kept.
+/// "dns", or a host in the form that is kept.
 std::string parse_route(const std::string& text) {
-  if (text == "dns" || text == "default") return text == "dns" ? text : std::string{};
-  auto host = text;
-  std::string port;
-  const auto behind = host.starts_with('[') ? host.find(']') : 0;
-  if (const auto colon = behind == host.npos ? host.npos : host.find(':', behind); colon != host.npos) {
-    port = host.substr(colon + 1);
-    host.erase(colon);
-    const auto number = parse_count(port);
-    if (!number || *number == 0 || *number > 65535)
-      refuse(fmt::format("--route {}: '{}' is not a port; write HOST:PORT, with a port from 1 to 65535", text, port));
-  }
-  auto name = common::canonical_domain(host);
-  if (!name) {
+  if (text == "default") return {};
+  if (text == "dns") return text;
+  // The port is the server's [outbound] port where none is given: it is left out here too.
+  const auto where = smtpd::outbound::parse_host_port(text, 0);
+  if (!where) {
     refuse(
         fmt::format("--route {}: {}; write dns, HOST, HOST:PORT or [ADDRESS]:PORT; default: as the server sends its "
                     "other mail",
-                    text, name.error()));
+                    text, where.error()));
   }
-  return port.empty() ? *name : fmt::format("{}:{}", *name, port);
+  auto kept = smtpd::outbound::format_host_port(*where);
+  if (where->port == 0) kept.resize(kept.size() - std::string_view{":0"}.size());
+  return kept;
 }
 
 /// The first line of the file.

@@ -10,6 +10,7 @@
 #include "mailstore/types.hpp"
 
 #include "smtpd/protocol/cursor.hpp"
+#include "smtpd/protocol/xtext.hpp"
 
 namespace smtpd {
 namespace {
@@ -83,38 +84,6 @@ std::expected<common::Address, SyntaxError> parse_path(std::string_view path, co
   auto address = common::parse_address(without_route(path));
   if (!address) return wish(in, std::move(address.error()), cause);
   return std::move(*address);
-}
-
-/// RFC 3461 4: xtext.
-bool is_xtext(std::string_view text) {
-  const auto is_hex = [](char c) { return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'F'); };
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '+') {
-      if (i + 2 >= text.size() || !is_hex(text[i + 1]) || !is_hex(text[i + 2])) return false;
-      i += 2;
-    } else if (text[i] < '!' || text[i] > '~' || text[i] == '=') {
-      return false;
-    }
-  }
-  return !text.empty();
-}
-
-/// What xtext stands for. nullopt: it is none, or hides control octets, which would get into reports and logs.
-std::optional<std::string> decode_xtext(std::string_view text) {
-  if (!is_xtext(text)) return std::nullopt;
-  std::string plain;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != '+') {
-      plain.push_back(text[i]);
-      continue;
-    }
-    unsigned octet = 0;
-    std::from_chars(text.data() + i + 1, text.data() + i + 3, octet, 16);
-    if (octet < ' ' || octet > '~') return std::nullopt;
-    plain.push_back(static_cast<char>(octet));
-    i += 2;
-  }
-  return plain;
 }
 
 // RFC 3461 4.2, 4.4: longest values of ORCPT and ENVID.

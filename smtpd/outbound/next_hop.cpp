@@ -44,7 +44,8 @@ std::expected<void, std::string> set_host(std::optional<HostPort>& host, std::st
 
 std::expected<NextHop, std::string> choose_next_hop(std::string_view domain,
                                                     const std::optional<mailstore::Domain>& remote,
-                                                    const common::config::Outbound& server, std::string_view reroute) {
+                                                    const common::config::Outbound& server, std::string_view password,
+                                                    std::string_view reroute) {
   NextHop hop;
   hop.port = static_cast<std::uint16_t>(server.port);
   hop.security = security_of(server.security);
@@ -81,7 +82,7 @@ std::expected<NextHop, std::string> choose_next_hop(std::string_view domain,
                       : fmt::format("by DNS, else [outbound] smart_host {}", server.smart_host);
     fine = set_host(always ? hop.host : hop.fallback, server.smart_host, hop.port, "[outbound] smart_host");
     hop.username = server.username;
-    hop.password_file = server.password_file;
+    hop.password = password;
   }
   if (!fine) return std::unexpected(std::move(fine.error()));
   return hop;

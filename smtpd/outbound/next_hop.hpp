@@ -23,8 +23,7 @@ struct NextHop {
   std::uint16_t port = 25;           ///< of the servers that DNS names (S63)
   Hello hello = Hello::ehlo;
   Security security = Security::opportunistic;
-  std::string username, password_file;  ///< of us at the host; `password` instead of the file where there is one
-  std::string password;
+  std::string username, password;  ///< of us at the host; empty: none
   std::uint32_t connections = 0;  ///< at a time to one destination; 0: no limit
   std::uint32_t rate = 0;         ///< messages a minute; 0: no limit
   std::string rule;               ///< which setting decided, for people
@@ -34,6 +33,7 @@ struct NextHop {
 /// person said of this recipient, "host[:port]"; empty: nothing. Error: the setting that is no host, in a sentence.
 std::expected<NextHop, std::string> choose_next_hop(std::string_view domain,
                                                     const std::optional<mailstore::Domain>& remote,
-                                                    const common::config::Outbound& server, std::string_view reroute);
+                                                    const common::config::Outbound& server, std::string_view password,
+                                                    std::string_view reroute);
 
 }  // namespace smtpd::outbound

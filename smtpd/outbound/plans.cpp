@@ -1,8 +1,27 @@
+#include <cerrno>
+#include <cstring>
+#include <fmt/format.h>
+#include <fstream>
+
 #include "smtpd/outbound/scheduler.hpp"
 
 namespace smtpd::outbound {
+namespace {
 
-Plans make_plans(const std::vector<common::config::Server>& servers) {
+/// The first line.
+std::expected<std::string, std::string> read_password(const std::string& path) {
+  std::ifstream file{path};
+  std::string line;
+  if (!file) return std::unexpected(fmt::format("outbound.password_file {}: {}", path, std::strerror(errno)));
+  if (!std::getline(file, line) || line.empty())
+    return std::unexpected(fmt::format("outbound.password_file {}: its first line, the password, is empty", path));
+  if (line.ends_with('\r')) line.pop_back();
+  return line;
+}
+
+}  // namespace
+
+std::expected<Plans, std::string> make_plans(const std::vector<common::config::Server>& servers) {
   Plans plans;
   for (const auto& server : servers) {
     if (plans.first.empty()) plans.first = server.id;
@@ -14,6 +33,11 @@ Plans make_plans(const std::vector<common::config::Server>& servers) {
     plan.schedule.expire = server.delivery.expire;
     plan.schedule.jitter = static_cast<std::uint32_t>(server.delivery.jitter);
     plan.outbound = server.outbound;
+    if (!server.outbound.username.empty() && !server.outbound.password_file.empty()) {
+      auto password = read_password(server.outbound.password_file);
+      if (!password) return std::unexpected(std::move(password.error()));
+      plan.password = std::move(*password);
+    }
     plans.servers.emplace(server.id, std::move(plan));
   }
   return plans;

@@ -36,13 +36,15 @@ struct ServerPlan {
   report::Reporting reporting;
   Schedule schedule;
   common::config::Outbound outbound;
+  std::string password;  ///< what stands in its password_file
 };
 /// Of all of them; replaced whole by a reload.
 struct Plans {
   std::map<std::string, ServerPlan, std::less<>> servers;
   std::string first;  ///< whose rules hold for mail of a server that is gone; empty: there is none
 };
-Plans make_plans(const std::vector<common::config::Server>& servers);
+/// Reads the password files. Error: a sentence with the remedy.
+std::expected<Plans, std::string> make_plans(const std::vector<common::config::Server>& servers);
 
 /// Takes what is in the queue to where it belongs: which domain when, how many at a time, what an answer means, who is told.
 /// One for a store, on one worker's thread. Memory grows with the domains that mail waits for, not with the mail.

@@ -60,17 +60,17 @@ TEST_CASE("where mail goes next (S67, S68, S92)") {
   };
   for (const auto& row : rows) {
     CAPTURE(row.why);
-    const auto hop = choose_next_hop(row.domain, row.remote, row.server, row.reroute);
+    const auto hop = choose_next_hop(row.domain, row.remote, row.server, "pw", row.reroute);
     REQUIRE(hop);
     CHECK(text_of(*hop) == row.want);
     CHECK_FALSE(hop->rule.empty());
   }
-  CHECK_FALSE(choose_next_hop("far.test", {}, settings("a b"), ""));
-  CHECK_FALSE(choose_next_hop("[none]", {}, settings(), ""));
+  CHECK_FALSE(choose_next_hop("far.test", {}, settings("a b"), "", ""));
+  CHECK_FALSE(choose_next_hop("[none]", {}, settings(), "", ""));
 }
 
 TEST_CASE("terms of a remote domain go before the server's (S62, S90, S91)") {
-  const auto plain = choose_next_hop("far.test", {}, settings(), "");
+  const auto plain = choose_next_hop("far.test", {}, settings(), "", "");
   CHECK(plain->security == Security::opportunistic);
   CHECK(plain->hello == Hello::ehlo);
   CHECK(plain->connections == 100);

@@ -8,10 +8,12 @@
 #include "common/auth/verifier.hpp"
 #include "common/daemon/daemon.hpp"
 #include "common/daemon/snapshot.hpp"
+#include "common/dns/resolver.hpp"
 #include "common/net/server.hpp"
 
 #include "mailstore/store.hpp"
 
+#include "smtpd/outbound/dispatch.hpp"
 #include "smtpd/session/session.hpp"
 
 namespace smtpd {

@@ -53,6 +53,7 @@ asio::awaitable<void> Scheduler::attempt(Run& run, Group group) {
       for (const auto& hand : hands) scheduler.in_hand_.erase(hand);
     }
   } release{*this, {}};
+  const common::net::Member member{crowd_};
   for (const auto& recipient : group.recipients)
     release.hands.emplace_back(recipient.name.id.value, recipient.name.ordinal);
 
@@ -185,6 +186,7 @@ asio::awaitable<void> Scheduler::carry(Run& run, const Group& group, const mails
     switch (verdict.fate) {
       case delivered:
       case relayed: {
+        delivered_.fetch_add(1, std::memory_order_relaxed);
         const auto outcome = verdict.fate == relayed ? mailstore::QueueOutcome::relayed : mailstore::QueueOutcome::delivered;
         mailstore::Settlement leaves{recipient.name, mailstore::Leaves{outcome, verdict.attempt}};
         // A server that does DSN reports success itself (RFC 3461 5.2.2).
@@ -205,12 +207,15 @@ asio::awaitable<void> Scheduler::carry(Run& run, const Group& group, const mails
         break;
       }
       case failed:
+        failed_.fetch_add(1, std::memory_order_relaxed);
         failures.push_back({recipient, std::move(verdict.attempt), {}});
         break;
       case waits:
+        deferred_.fetch_add(1, std::memory_order_relaxed);
         outcomes.push_back({recipient.name, mailstore::Stays{std::move(verdict.attempt), verdict.due}});
         break;
       case waits_domain:
+        deferred_.fetch_add(1, std::memory_order_relaxed);
         run.trouble = std::move(verdict.attempt);
         run.schedule = plan.schedule;
         break;

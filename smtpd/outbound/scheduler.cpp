@@ -47,6 +47,11 @@ Time Scheduler::now() const {
   return worker_.clock().wall();
 }
 
+Scheduler::Counters Scheduler::counters() const {
+  const auto count = [](const std::atomic<std::uint64_t>& counter) { return counter.load(std::memory_order_relaxed); };
+  return {count(delivered_), count(failed_), count(deferred_), count(reports_)};
+}
+
 std::uint32_t Scheduler::chance() {
   return dice_(0xffffffffU);
 }
@@ -289,7 +294,9 @@ asio::awaitable<void> Scheduler::end_round(Run& run) {
   }
   if (run.good) line.proven = true;
   if (rounds.empty()) co_return;
-  const auto settled = co_await queue_.settle({}, std::move(rounds));
+  std::vector<mailstore::Settlement> nothing;
+  auto settling = queue_.settle(std::move(nothing), std::move(rounds));
+  const auto settled = co_await std::move(settling);
   if (!settled) log::error("queue.failed", {{"domain", run.domain}, {"why", settled.error().detail}});
 }
 

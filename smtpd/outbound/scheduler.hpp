@@ -2,6 +2,7 @@
 
 #include <asio/awaitable.hpp>
 #include <asio/steady_timer.hpp>
+#include <atomic>
 #include <cstdint>
 #include <expected>
 #include <map>
@@ -15,6 +16,7 @@
 
 #include "common/config/config.hpp"
 #include "common/daemon/snapshot.hpp"
+#include "common/net/crowd.hpp"
 #include "common/net/deadlines.hpp"
 #include "common/net/worker.hpp"
 
@@ -66,7 +68,10 @@ class Scheduler {
   void set_plans(std::shared_ptr<const Plans> plans) { plans_.set(std::move(plans)); }
   /// On the worker: nothing new is begun.
   void stop();
+  /// Any thread.
   Counters counters() const;
+  /// The attempts under way.
+  common::net::Crowd& crowd() { return crowd_; }
 
  private:
   /// What is known of a domain that mail waits for.
@@ -147,6 +152,8 @@ class Scheduler {
   common::net::Deadline ticking_;
   asio::steady_timer freed_;  ///< cancelled whenever a lane is free
   std::uint32_t ticks_ = 0;
+  common::net::Crowd crowd_;
+  std::atomic<std::uint64_t> delivered_{0}, failed_{0}, deferred_{0}, reports_{0};
 };
 
 }  // namespace smtpd::outbound

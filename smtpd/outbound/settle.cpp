@@ -44,7 +44,8 @@ report::Recipient about(const mailstore::QueuedRecipient& recipient, const mails
 }  // namespace
 
 asio::awaitable<void> Scheduler::settle(std::vector<mailstore::Settlement> outcomes) {
-  const auto settled = co_await queue_.settle(std::move(outcomes));
+  auto settling = queue_.settle(std::move(outcomes));
+  const auto settled = co_await std::move(settling);
   // Not settled is not lost: it is tried again, and the log says that it may be a double.
   if (!settled) log::error("queue.not_settled", {{"why", settled.error().detail}});
 }
@@ -95,12 +96,14 @@ asio::awaitable<void> Scheduler::tell(const ServerPlan& plan, mailstore::Message
     co_return;
   }
   const auto report_id = mailstore::format_id(made->draft.id());
-  const auto settled = co_await queue_.settle(std::move(outcomes), std::move(*made));
+  auto settling = queue_.settle(std::move(outcomes), std::move(*made));
+  const auto settled = co_await std::move(settling);
   if (!settled) {
     log::error("queue.not_settled", {{"id", mailstore::format_id(id)}, {"why", settled.error().detail}});
     co_return;
   }
   if (!settled->successor_taken) co_return;
+  reports_.fetch_add(1, std::memory_order_relaxed);
   log::info("message.report",
             {{"id", report_id}, {"about", mailstore::format_id(id)}, {"to", envelope.reverse_path}});
 }

@@ -24,9 +24,9 @@ struct NextHop {
   Hello hello = Hello::ehlo;
   Security security = Security::opportunistic;
   std::string username, password;  ///< of us at the host; empty: none
-  std::uint32_t connections = 0;  ///< at a time to one destination; 0: no limit
-  std::uint32_t rate = 0;         ///< messages a minute; 0: no limit
-  std::string rule;               ///< which setting decided, for people
+  std::uint32_t connections = 0;   ///< at a time to one destination; 0: no limit
+  std::uint32_t rate = 0;          ///< messages a minute; 0: no limit
+  std::string rule;                ///< which setting decided, for people
 };
 
 /// `remote`: the settings that hold for `domain`, if there are any (routing::find_remote_domain). `reroute`: what a

@@ -70,8 +70,8 @@ mailstore::Result<bool> add_recipient(mailstore::DirectoryView& directory, const
     envelope.owners.push_back(std::move(owner));
   }
   for (auto& remote : found->remotes) {
-    const bool there = std::ranges::any_of(envelope.remotes,
-                                           [&](const mailstore::Remote& other) { return other.address == remote; });
+    const bool there =
+        std::ranges::any_of(envelope.remotes, [&](const mailstore::Remote& other) { return other.address == remote; });
     if (there) continue;
     mailstore::Remote next;
     next.address = std::move(remote);
@@ -87,7 +87,8 @@ asio::awaitable<std::expected<mailstore::Successor, Reporter::Refusal>> Reporter
     const Reporting& reporting, mailstore::MessageId id, const mailstore::Envelope& envelope,
     const mailstore::OpenMessage& original, std::vector<Recipient> recipients) {
   if (envelope.reverse_path.empty()) co_return std::unexpected(Refusal::no_reverse_path);
-  const bool any_failed = std::ranges::any_of(recipients, [](const Recipient& r) { return r.action == Action::failed; });
+  const bool any_failed =
+      std::ranges::any_of(recipients, [](const Recipient& r) { return r.action == Action::failed; });
 
   mailstore::Envelope to;
   to.server = reporting.server;
@@ -101,8 +102,7 @@ asio::awaitable<std::expected<mailstore::Successor, Reporter::Refusal>> Reporter
   }
 
   // Read once to learn what is in it, and a second time into the report: reports are rare, and memory is not for them.
-  const auto returned =
-      choose_returned(envelope.return_content, any_failed, original.stored_octets, most_returned);
+  const auto returned = choose_returned(envelope.return_content, any_failed, original.stored_octets, most_returned);
   std::string piece(piece_octets, '\0');
   Copy look{returned};
   for (std::uint64_t at = 0; at < original.stored_octets && !look.over();) {
@@ -126,8 +126,7 @@ asio::awaitable<std::expected<mailstore::Successor, Reporter::Refusal>> Reporter
   Stamp stamp;
   stamp.id = mailstore::format_id(draft->id());
   stamp.hostname = reporting.hostname;
-  stamp.sender =
-      "postmaster@" + (reporting.default_domain.empty() ? reporting.hostname : reporting.default_domain);
+  stamp.sender = "postmaster@" + (reporting.default_domain.empty() ? reporting.hostname : reporting.default_domain);
   std::random_device device;
   stamp.chance = std::uint64_t{device()} << 32U | device();
   stamp.time = std::chrono::floor<std::chrono::seconds>(clock_.wall());

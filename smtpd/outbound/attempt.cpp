@@ -203,7 +203,7 @@ asio::awaitable<std::vector<Scheduler::Hand>> Scheduler::carry(Run& run, const G
         if (verdict.fate == relayed && report::is_wanted(report::Action::relayed, recipient.notify)) {
           report::Recipient about;
           about.address = recipient.address;
-          about.original = message.recipients[i].original_recipient;
+          about.original = report::readable_original(message.recipients[i].original_recipient);
           about.action = report::Action::relayed;
           about.status = "2.0.0";
           about.peer = delivery.host;

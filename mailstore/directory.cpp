@@ -310,10 +310,13 @@ asio::awaitable<Result<void>> Store::change_domain(std::string name, DomainChang
     if (wanted.catch_all && !wanted.catch_all->empty()) {
       if (auto there = has_somebody(index, change.txn(), *wanted.catch_all); !there) return there;
     }
+    if (domain->kind != DomainKind::remote && wanted.remote)
+      return fail(Errc::conflict, fmt::format("{} is no remote domain", name));
     if (wanted.locked) domain->locked = *wanted.locked;
     if (wanted.catch_all) domain->catch_all = *wanted.catch_all;
     if (wanted.quota_octets) domain->quota_octets = *wanted.quota_octets;
     if (wanted.plus_addressing) domain->plus_addressing = *wanted.plus_addressing;
+    if (wanted.remote) domain->remote = *wanted.remote;
     change.put_domain(*domain);
     return {};
   };

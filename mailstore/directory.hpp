@@ -15,8 +15,28 @@ namespace mailstore {
 
 enum class DomainKind : std::uint8_t { local = 1, alias = 2, remote = 3, drop = 4 };
 
+/// What is asked of the next server's TLS.
+enum class Security : std::uint8_t {
+  none = 1,
+  opportunistic,  ///< TLS when it is offered, whoever answers
+  tls,            ///< TLS or no mail
+  verify,         ///< TLS with a certificate that names the server, from an issuer we trust
+};
+
+/// How mail leaves for a remote domain. What is not given is as the virtual server that took the message has it.
+struct RemoteSettings {
+  bool allow_relay = false;  ///< anybody may send to it through us, as to a domain of ours
+  bool no_esmtp = false;     ///< HELO in place of EHLO
+  std::string route;         ///< "dns", or a host as "name", "name:port", "[address]:port"; empty: not given
+  std::optional<Security> security;
+  std::string username, password;  ///< of us at the host that `route` names; empty: none
+  std::uint32_t rate = 0;          ///< messages a minute; 0: no limit
+  std::uint32_t connections = 0;   ///< at a time; 0: not given
+  friend bool operator==(const RemoteSettings&, const RemoteSettings&) = default;
+};
+
 struct Domain {
-  std::string name;
+  std::string name;  ///< of kind remote also "*.example.com", which stands for all that end so
   DomainKind kind = DomainKind::local;
   std::string alias_of;  ///< kind alias: the domain whose local parts it shares
   bool locked = false;
@@ -26,6 +46,7 @@ struct Domain {
   std::string catch_all;           ///< where mail goes for local parts that nobody has; canonical, empty: nowhere
   std::uint64_t quota_octets = 0;  ///< of its mailboxes that have none of their own; 0: none
   bool plus_addressing = true;     ///< ann+anything is ann
+  RemoteSettings remote;           ///< kind remote
 };
 
 /// What proves a password. Opaque to the store; common/auth makes and checks it. Every change gets a new version.

@@ -8,12 +8,14 @@ constexpr std::uint8_t row_version = 1;
 // Of an entry that says when its message was retrieved; any other stays as short as it was.
 constexpr std::uint8_t retrieved_entry_version = 2;
 constexpr std::uint8_t flag_a = 1;
-// Version 2 of domains has quota, catch-all and plus addressing.
-constexpr std::uint8_t domain_version = 2;
+// Version 2 of domains has quota, catch-all and plus addressing, version 3 the settings of a remote one, which others do not
+// carry.
+constexpr std::uint8_t domain_version = 3;
 // Version 2 of mailboxes tells a quota of none from no quota of its own, version 3 has a secret for APOP, version 4
 // what it may send as.
 constexpr std::uint8_t mailbox_version = 4;
 constexpr std::uint8_t flag_locked = 1, flag_removed = 2, flag_no_plus = 4, flag_quota = 8;
+constexpr std::uint8_t flag_relay = 1, flag_no_esmtp = 2;  // of the settings of a remote domain
 
 template <std::unsigned_integral T>
 void store_key(T value, char* to) {
@@ -143,12 +145,41 @@ SegmentRow decode_segment(std::string_view value) {
   return row;
 }
 
+namespace {
+
+void encode(const RemoteSettings& remote, Encoder& to) {
+  to.number(static_cast<std::uint8_t>((remote.allow_relay ? flag_relay : 0) | (remote.no_esmtp ? flag_no_esmtp : 0)));
+  to.number(static_cast<std::uint8_t>(remote.security ? std::to_underlying(*remote.security) : 0));
+  to.text(remote.route).text(remote.username).text(remote.password);
+  to.number(remote.rate).number(remote.connections);
+}
+
+RemoteSettings decode_remote(Decoder& from) {
+  RemoteSettings remote;
+  const auto flags = from.number<std::uint8_t>();
+  remote.allow_relay = (flags & flag_relay) != 0;
+  remote.no_esmtp = (flags & flag_no_esmtp) != 0;
+  if (const auto security = from.number<std::uint8_t>(); security != 0) {
+    remote.security = static_cast<Security>(security);
+    if (*remote.security > Security::verify) from.broken("asks for an unknown security");
+  }
+  remote.route = from.text();
+  remote.username = from.text();
+  remote.password = from.text();
+  remote.rate = from.number<std::uint32_t>();
+  remote.connections = from.number<std::uint32_t>();
+  return remote;
+}
+
+}  // namespace
+
 void encode(const Domain& domain, std::string& out) {
   Encoder to(out);
   const auto flags = (domain.locked ? flag_locked : 0) | (domain.plus_addressing ? 0 : flag_no_plus);
   to.number(domain_version).number(std::to_underlying(domain.kind)).number(static_cast<std::uint8_t>(flags));
   to.number(domain.created).text(domain.alias_of);
   to.number(domain.quota_octets).text(domain.catch_all);
+  if (domain.kind == DomainKind::remote) encode(domain.remote, to);
 }
 
 Domain decode_domain(std::string_view name, std::string_view value) {
@@ -166,6 +197,7 @@ Domain decode_domain(std::string_view name, std::string_view value) {
     domain.quota_octets = from.number<std::uint64_t>();
     domain.catch_all = from.text();
   }
+  if (version >= 3 && domain.kind == DomainKind::remote) domain.remote = decode_remote(from);
   from.end();
   return domain;
 }

@@ -107,6 +107,7 @@ struct DomainChange {
   std::optional<std::string> catch_all;  ///< canonical; empty: none
   std::optional<std::uint64_t> quota_octets;
   std::optional<bool> plus_addressing;
+  std::optional<RemoteSettings> remote;  ///< in place of all that were
 };
 
 struct PurgeResult {
@@ -185,7 +186,7 @@ class Store {
   std::unique_ptr<DirectoryView> directory();
   asio::awaitable<Result<void>> add_domain(Domain domain);
   asio::awaitable<Result<void>> lock_domain(std::string name, bool locked);
-  /// `not_found` for a catch-all address that nobody has, `conflict` for settings that only a local domain has.
+  /// `not_found` for a catch-all address that nobody has, `conflict` for settings that this kind of domain has not.
   asio::awaitable<Result<void>> change_domain(std::string name, DomainChange change);
   /// `purge`: its mailboxes, aliases and their mail go with it; else `conflict` while it has any.
   asio::awaitable<Result<void>> remove_domain(std::string name, bool purge);

@@ -1,6 +1,5 @@
 #include "smtpd/server.hpp"
 
-#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <thread>
 #include <utility>
@@ -19,12 +18,6 @@ std::vector<common::config::Server> smtp_servers(const common::config::Config& c
     if (server.kind != common::config::Kind::pop3) servers.push_back(server);
   }
   return servers;
-}
-
-bool wants_dns(const std::vector<common::config::Server>& servers) {
-  return std::ranges::any_of(servers, [](const common::config::Server& server) {
-    return server.messages.reverse_dns || server.messages.helo_check == "fcrdns";
-  });
 }
 
 std::string too_many_connections(const common::config::Server& server) {
@@ -61,11 +54,10 @@ std::expected<void, std::string> SmtpService::prepare(const common::config::Conf
   servers_.set(std::make_shared<const VirtualServers>(std::move(*made)));
 
   // What it reads of the machine is read now: later the daemon may have no right to it.
-  if (wants_dns(servers)) {
-    auto dns = common::dns::read_settings(config.suite.dns);
-    if (!dns) return std::unexpected(std::move(dns.error()));
-    dns_ = std::move(*dns);
-  }
+  auto dns = common::dns::read_settings(config.suite.dns);
+  if (!dns) return std::unexpected(std::move(dns.error()));
+  dns_ = std::move(*dns);
+  configured_ = servers;
   auto table = common::auth::GuardTable::open(config.suite.run.directory / "guard", config.suite.run.user);
   if (!table) return std::unexpected(std::move(table.error()));
   guard_.emplace(std::move(*table), common::auth::make_guard_terms(config.suite.guessing),
@@ -74,6 +66,7 @@ std::expected<void, std::string> SmtpService::prepare(const common::config::Conf
   store_options_.path = config.suite.store.path;
   store_options_.map_size = config.suite.store.map_size;
   store_options_.reserve = config.suite.store.reserve;
+  store_options_.keep_done = std::chrono::duration_cast<std::chrono::seconds>(config.suite.store.keep_done);
   store_options_.warn = [](std::string_view what) { common::log::warning("store", {{"what", what}}); };
 
   const auto serve_one = [this](common::net::Worker& worker, common::net::Stream stream, common::net::Door door) {
@@ -90,11 +83,14 @@ std::expected<void, std::string> SmtpService::start() {
   store_ = std::move(*opened);
   verifier_.emplace(std::max(1U, std::thread::hardware_concurrency()), remembered_passwords);
   resolver_.emplace();
-  if (dns_) {
-    auto configured = resolver_->configure(*dns_);
-    if (!configured) return std::unexpected(std::move(configured.error()));
-  }
+  auto configured = resolver_->configure(dns_);
+  if (!configured) return std::unexpected(std::move(configured.error()));
+  auto dispatch = outbound::Dispatch::make(*store_, *resolver_, common::system_clock_source(), configured_,
+                                           listeners_->addresses());
+  if (!dispatch) return std::unexpected(std::move(dispatch.error()));
+  dispatch_ = std::move(*dispatch);
   listeners_->start();
+  dispatch_->start();
   return {};
 }
 
@@ -104,13 +100,13 @@ std::expected<std::vector<std::string>, std::string> SmtpService::reload(const c
     return std::unexpected("no server of kind \"smtp\" or \"lmtp\" is left in the new configuration");
   auto made = make_servers(servers);
   if (!made) return std::unexpected(std::move(made.error()));
-  std::optional<common::dns::Settings> dns;
-  if (wants_dns(servers)) {
-    auto read = common::dns::read_settings(config.suite.dns);
-    if (!read) return std::unexpected(std::move(read.error()));
-    dns = std::move(*read);
-    auto configured = resolver_->configure(*dns);
-    if (!configured) return std::unexpected(std::move(configured.error()));
+  auto dns = common::dns::read_settings(config.suite.dns);
+  if (!dns) return std::unexpected(std::move(dns.error()));
+  auto configured = resolver_->configure(*dns);
+  if (!configured) return std::unexpected(std::move(configured.error()));
+  if (auto planned = dispatch_->reload(servers); !planned) {
+    (void)resolver_->configure(dns_);  // they were good before
+    return std::unexpected(std::move(planned.error()));
   }
   const auto old = servers_.get();
   // While the listeners change, connections of the old ones and of the new ones come in.
@@ -120,17 +116,21 @@ std::expected<std::vector<std::string>, std::string> SmtpService::reload(const c
   auto reloaded = listeners_->reload(servers);
   if (!reloaded) {
     servers_.set(old);
-    if (dns && dns_) (void)resolver_->configure(*dns_);  // they were good before
+    (void)dispatch_->reload(configured_);  // they were good before
+    (void)resolver_->configure(dns_);
     return std::unexpected(std::move(reloaded.error()));
   }
   servers_.set(std::make_shared<const VirtualServers>(std::move(*made)));
-  dns_ = std::move(dns);
+  configured_ = servers;
+  dns_ = std::move(*dns);
   guard_->set_terms(common::auth::make_guard_terms(config.suite.guessing));
   return std::vector<std::string>{};
 }
 
 void SmtpService::stop(std::chrono::milliseconds grace) {
   listeners_->stop(grace);
+  dispatch_->stop(grace);
+  dispatch_.reset();
   // Before the listeners, and with them the sessions, are destroyed: what still waits for a password, a name or a
   // commit hears of it while the threads' contexts are there, and the store finishes what it was handed.
   verifier_.reset();

@@ -9,10 +9,12 @@
 #include "common/auth/verifier.hpp"
 #include "common/daemon/daemon.hpp"
 #include "common/daemon/snapshot.hpp"
+#include "common/dns/resolver.hpp"
 #include "common/net/server.hpp"
 
 #include "mailstore/store.hpp"
 
+#include "smtpd/outbound/dispatch.hpp"
 #include "smtpd/session/session.hpp"
 
 namespace smtpd {
@@ -38,8 +40,10 @@ class SmtpService final : public common::daemon::Service {
   std::shared_ptr<mailstore::Store> store_;
   std::optional<common::auth::Verifier> verifier_;
   std::optional<common::auth::Guard> guard_;
-  std::optional<common::dns::Settings> dns_;  ///< in force; nullopt: no server asks the DNS
+  common::dns::Settings dns_;  ///< in force
   std::optional<common::dns::Resolver> resolver_;
+  std::vector<common::config::Server> configured_;  ///< in force
+  std::unique_ptr<outbound::Dispatch> dispatch_;
   common::daemon::Snapshot<VirtualServers> servers_;
   // Last: sessions that are left when it goes use what stands above.
   std::unique_ptr<common::net::Server> listeners_;

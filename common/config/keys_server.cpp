@@ -148,7 +148,6 @@ const std::vector<Key> table = {
      .doc = "Clients for whom the opposite holds: addresses, networks, *.names."},
     {.name = "relay.authenticated",
      .scope = smtp,
-     .ready = nowhere,
      .type = K::boolean,
      .defaults = {{every, "true"}},
      .server = [](Server& s) -> Slot { return &s.relay.authenticated; },

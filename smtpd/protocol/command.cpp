@@ -5,7 +5,12 @@
 #include <charconv>
 #include <utility>
 
+#include "common/utf8.hpp"
+
+#include "mailstore/types.hpp"
+
 #include "smtpd/protocol/cursor.hpp"
+#include "smtpd/protocol/xtext.hpp"
 
 namespace smtpd {
 namespace {
@@ -81,18 +86,40 @@ std::expected<common::Address, SyntaxError> parse_path(std::string_view path, co
   return std::move(*address);
 }
 
-/// RFC 3461 4: xtext.
-bool is_xtext(std::string_view text) {
-  const auto is_hex = [](char c) { return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'F'); };
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '+') {
-      if (i + 2 >= text.size() || !is_hex(text[i + 1]) || !is_hex(text[i + 2])) return false;
-      i += 2;
-    } else if (text[i] < '!' || text[i] > '~' || text[i] == '=') {
-      return false;
-    }
+// RFC 3461 4.2, 4.4: longest values of ORCPT and ENVID.
+constexpr std::size_t longest_original = 500;
+constexpr std::size_t longest_envelope_id = 100;
+
+/// RFC 3461 4.1: NEVER, or some of the others, each once at the most.
+std::optional<std::uint8_t> parse_notify(std::string_view value) {
+  if (equals_word(value, "never")) return mailstore::notify_never;
+  std::uint8_t flags = 0;
+  for (;;) {
+    const auto comma = value.find(',');
+    const auto word = value.substr(0, comma);
+    std::uint8_t flag = 0;
+    if (equals_word(word, "success")) flag = mailstore::notify_success;
+    if (equals_word(word, "failure")) flag = mailstore::notify_failure;
+    if (equals_word(word, "delay")) flag = mailstore::notify_delay;
+    if (flag == 0 || (flags & flag) != 0) return std::nullopt;
+    flags |= flag;
+    if (comma == std::string_view::npos) return flags;
+    value.remove_prefix(comma + 1);
   }
-  return !text.empty();
+}
+
+/// RFC 3461 4.2: an address type and the address in xtext; RFC 6533 3 has the type utf-8, whose address may be UTF-8 or
+/// have \x{...} in it.
+bool is_original_recipient(std::string_view value, Charset charset) {
+  const auto semicolon = value.find(';');
+  if (semicolon == std::string_view::npos || value.size() > longest_original) return false;
+  const auto type = value.substr(0, semicolon);
+  const auto address = value.substr(semicolon + 1);
+  if (type.empty() || !std::ranges::all_of(type, [](char c) { return is_alnum(c) || c == '-'; })) return false;
+  if (!equals_word(type, "utf-8")) return decode_xtext(address).has_value();
+  if (charset == Charset::ascii && !is_ascii(address)) return false;
+  return !address.empty() && common::is_utf8(address) &&
+         std::ranges::all_of(address, [](char c) { return static_cast<unsigned char>(c) > ' ' && c != '\x7f'; });
 }
 
 struct Parameter {
@@ -133,9 +160,37 @@ std::expected<void, SyntaxError> apply(const Parameter& parameter, MailFrom& mai
     if (value != "<>" && !is_xtext(value)) return wish(in, "AUTH", Cause::bad_parameter);
     return {};
   }
+  if (equals_word(keyword, "ret") && mail.return_content == 0) {
+    if (equals_word(value, "full")) mail.return_content = 1;
+    if (equals_word(value, "hdrs")) mail.return_content = 2;
+    if (mail.return_content == 0) return wish(in, "RET", Cause::bad_parameter);
+    return {};
+  }
+  if (equals_word(keyword, "envid") && mail.envelope_id.empty()) {
+    auto plain = value.size() <= longest_envelope_id ? decode_xtext(value) : std::nullopt;
+    if (!plain) return wish(in, "ENVID", Cause::bad_parameter);
+    mail.envelope_id = std::move(*plain);
+    return {};
+  }
   if (equals_word(keyword, "smtputf8")) {  // RFC 6531 3.1 (6): no value
     if (!value.empty()) return wish(in, "SMTPUTF8", Cause::bad_parameter);
     mail.utf8 = true;
+    return {};
+  }
+  return wish(in, "", Cause::unknown_parameter);
+}
+
+std::expected<void, SyntaxError> apply(const Parameter& parameter, RcptTo& rcpt, Charset charset, const Cursor& in) {
+  const auto [keyword, value] = parameter;
+  if (equals_word(keyword, "notify") && rcpt.notify == 0) {
+    const auto flags = parse_notify(value);
+    if (!flags) return wish(in, "NOTIFY", Cause::bad_parameter);
+    rcpt.notify = *flags;
+    return {};
+  }
+  if (equals_word(keyword, "orcpt") && rcpt.original_recipient.empty()) {
+    if (!is_original_recipient(value, charset)) return wish(in, "ORCPT", Cause::bad_parameter);
+    rcpt.original_recipient = value;
     return {};
   }
   return wish(in, "", Cause::unknown_parameter);
@@ -190,8 +245,12 @@ std::expected<RcptTo, SyntaxError> parse_rcpt(std::string_view argument, Charset
   auto recipient = parse_path(*path, in, Cause::bad_recipient);
   if (!recipient) return std::unexpected(std::move(recipient.error()));
   if (!in.at_end() && !is_space(in.peek())) return wish(in, "space or end of line");
-  if (take_parameter(in)) return wish(in, "", Cause::unknown_parameter);
-  return RcptTo{std::move(*recipient)};
+  RcptTo rcpt{.recipient = std::move(*recipient)};
+  while (const auto parameter = take_parameter(in)) {
+    if (auto applied = apply(*parameter, rcpt, charset, in); !applied)
+      return std::unexpected(std::move(applied.error()));
+  }
+  return rcpt;
 }
 
 std::expected<void, SyntaxError> parse_vrfy(std::string_view argument) {

@@ -56,10 +56,14 @@ struct MailFrom {
   std::optional<common::Address> sender;  ///< nullopt: the null reverse-path <>
   std::optional<std::uint64_t> size;      ///< RFC 1870
   Body body = Body::not_given;            ///< RFC 6152
+  std::uint8_t return_content = 0;        ///< RET (RFC 3461 4.3): 0 not given, 1 FULL, 2 HDRS
+  std::string envelope_id;                ///< ENVID (RFC 3461 4.4), xtext undone; empty: not given
   bool utf8 = false;                      ///< SMTPUTF8 (RFC 6531): this message may have addresses that are not ASCII
 };
 struct RcptTo {
-  common::Address recipient;  ///< may be a bare local part
+  common::Address recipient;       ///< may be a bare local part
+  std::uint8_t notify = 0;         ///< NOTIFY (RFC 3461 4.1), as in mailstore::Envelope
+  std::string original_recipient;  ///< ORCPT (RFC 3461 4.2) as it came: type, ";", xtext; empty: not given
 };
 /// One piece of a message (RFC 3030 2).
 struct Chunk {
@@ -71,8 +75,7 @@ struct AuthStart {
   std::optional<std::string_view> response;  ///< still base64; "=" stands for an empty one (RFC 4954 4)
 };
 
-/// RFC 5321 4.1.1.2. `MAIL FROM: <a>` with spaces is taken. Unknown parameters, and those of DSN (RFC 3461), which is
-/// not offered: 555.
+/// RFC 5321 4.1.1.2. `MAIL FROM: <a>` with spaces is taken. Unknown parameters: 555.
 std::expected<MailFrom, SyntaxError> parse_mail(std::string_view argument);
 /// What addresses may be made of: with SMTPUTF8 in MAIL, UTF-8 (RFC 6531 3.3).
 enum class Charset : std::uint8_t { ascii, utf8 };

@@ -38,15 +38,24 @@ struct Found {
 class Walk {
  public:
   enum class CatchAll : std::uint8_t { no, yes };
-  Walk(DirectoryView& directory, std::string_view default_domain, CatchAll catch_all, Explanation* explanation)
-      : directory_(directory), default_domain_(default_domain), catch_all_(catch_all), explanation_(explanation) {}
+  Walk(DirectoryView& directory, std::string_view default_domain, CatchAll catch_all, Relay relay,
+       Explanation* explanation)
+      : directory_(directory),
+        default_domain_(default_domain),
+        catch_all_(catch_all),
+        relay_(relay),
+        explanation_(explanation) {}
 
-  Result<void> from(const std::string& address) { return visit(address, 0); }
+  /// `written`: the same address with its local part as the peer has it, which is how it is sent on (RFC 5321 2.4).
+  Result<void> from(const std::string& address, std::string written = {}) {
+    written_ = std::move(written);
+    return visit(address, 0);
+  }
   const std::vector<Target>& targets() const { return targets_; }
   Resolution take() {
-    if (worst_ != Outcome::local) return {worst_, {}};
-    if (targets_.empty()) return {gone_, {}};
-    return {Outcome::local, std::move(targets_)};
+    if (worst_ != Outcome::found) return {worst_, {}, {}};
+    if (targets_.empty() && remotes_.empty()) return {gone_, {}, {}};
+    return {Outcome::found, std::move(targets_), std::move(remotes_)};
   }
 
  private:
@@ -54,19 +63,31 @@ class Walk {
     if (explanation_ != nullptr) explanation_->push_back({std::string{address}, std::move(what)});
   }
 
-  /// The domain whose directory entries count for `name`; nullopt, with the reason noted: none of ours.
-  Result<std::optional<mailstore::Domain>> home_of(std::string_view name, const std::string& address) {
+  /// The domain whose directory entries count for `name`; nullopt: none of ours, the address is sent on or the reason
+  /// why not is noted.
+  Result<std::optional<mailstore::Domain>> home_of(std::string_view name, const std::string& address,
+                                                   std::size_t depth) {
     std::string at{name};
     // An alias domain of an alias domain is refused by the store; one step more than it allows is looked at.
     for (int hop = 0; hop < 3; ++hop) {
       auto domain = directory_.domain(at);
       if (!domain) return std::unexpected(std::move(domain.error()));
+      if (!*domain && hop == 0) {
+        auto remote = find_remote_domain(directory_, at);
+        if (!remote) return std::unexpected(std::move(remote.error()));
+        send_on(*remote, at, address, depth);
+        return std::nullopt;
+      }
       if (!*domain) {
-        explain(address, hop == 0 ? at + " is not a domain of ours" : at + ", which it stands for, is not there");
-        note(hop == 0 ? Outcome::not_ours : Outcome::no_domain);
+        explain(address, at + ", which it stands for, is not there");
+        note(Outcome::no_domain);
         return std::nullopt;
       }
       if ((*domain)->kind == DomainKind::local) return std::move(*domain);
+      if ((*domain)->kind == DomainKind::remote) {
+        send_on(*domain, at, address, depth);
+        return std::nullopt;
+      }
       if ((*domain)->kind != DomainKind::alias) {
         explain(address, at + " is not a domain with mailboxes");
         note(Outcome::not_ours);
@@ -77,6 +98,20 @@ class Walk {
     }
     note(Outcome::no_domain);
     return std::nullopt;
+  }
+
+  /// `depth` 0: the peer named it; else an alias of ours did.
+  void send_on(const std::optional<mailstore::Domain>& remote, const std::string& name, const std::string& address,
+               std::size_t depth) {
+    const std::string what = !remote                ? name + " is not a domain of ours"
+                             : remote->name == name ? name + " is a remote domain"
+                                                    : name + " is one of the remote domains " + remote->name;
+    if (depth == 0 && relay_ == Relay::denied && !(remote && remote->remote.allow_relay)) {
+      explain(address, what + ", and relaying to it is denied");
+      return note(Outcome::not_ours);
+    }
+    explain(address, what + ": its mail is sent on");
+    if (remote_seen_.insert(address).second) remotes_.push_back(depth == 0 ? written_ : address);
   }
 
   void note(Outcome outcome) {
@@ -145,7 +180,7 @@ class Walk {
       return {};
     }
     const std::string_view local = std::string_view{address}.substr(0, at);
-    auto home = home_of(std::string_view{address}.substr(at + 1), address);
+    auto home = home_of(std::string_view{address}.substr(at + 1), address, depth);
     if (!home) return std::unexpected(std::move(home.error()));
     if (!*home) return {};
     auto found = find_in_order(local, **home);
@@ -198,27 +233,43 @@ class Walk {
   DirectoryView& directory_;
   std::string_view default_domain_;
   CatchAll catch_all_;
+  Relay relay_;
   Explanation* explanation_;
-  Outcome worst_ = Outcome::local;   ///< what makes the whole recipient wrong
+  std::string written_;
+  Outcome worst_ = Outcome::found;   ///< what makes the whole recipient wrong
   Outcome gone_ = Outcome::unknown;  ///< why there is nobody, when there is nobody
   std::vector<Target> targets_;
   std::unordered_set<std::string> seen_;
   std::unordered_set<mailstore::MailboxNumber> numbers_;
+  std::vector<std::string> remotes_;
+  std::unordered_set<std::string> remote_seen_;
 };
 
 }  // namespace
 
+Result<std::optional<mailstore::Domain>> find_remote_domain(DirectoryView& directory, std::string_view domain) {
+  auto found = directory.domain(domain);
+  if (!found || (*found && (*found)->kind == DomainKind::remote)) return found;
+  for (auto dot = domain.find('.'); dot != std::string_view::npos; dot = domain.find('.', dot + 1)) {
+    std::string pattern{"*"};
+    pattern += domain.substr(dot);
+    found = directory.domain(pattern);
+    if (!found || *found) return found;
+  }
+  return std::nullopt;
+}
+
 Result<Resolution> resolve(DirectoryView& directory, const common::Address& recipient, std::string_view default_domain,
-                           Explanation* explanation) {
-  Walk walk{directory, default_domain, Walk::CatchAll::yes, explanation};
-  if (auto walked = walk.from(common::canonical_key(recipient)); !walked)
+                           Relay relay, Explanation* explanation) {
+  Walk walk{directory, default_domain, Walk::CatchAll::yes, relay, explanation};
+  if (auto walked = walk.from(common::canonical_key(recipient), common::format_address(recipient)); !walked)
     return std::unexpected(std::move(walked.error()));
   return walk.take();
 }
 
 Result<Outcome> check_room(DirectoryView& directory, const std::vector<Target>& targets,
                            std::optional<std::uint64_t> declared, std::string_view default_domain) {
-  auto outcome = Outcome::local;
+  auto outcome = Outcome::found;
   for (const auto& target : targets) {
     const auto& limits = target.limits;
     if (limits.octets == 0 && limits.messages == 0) continue;
@@ -258,7 +309,7 @@ Result<std::optional<Account>> find_account(DirectoryView& directory, std::strin
 
 Result<bool> is_address_of(DirectoryView& directory, const common::Address& sender, mailstore::MailboxNumber mailbox,
                            std::string_view default_domain) {
-  Walk walk{directory, default_domain, Walk::CatchAll::no, nullptr};
+  Walk walk{directory, default_domain, Walk::CatchAll::no, Relay::denied, nullptr};
   if (auto walked = walk.from(common::canonical_key(sender)); !walked)
     return std::unexpected(std::move(walked.error()));
   if (std::ranges::any_of(walk.targets(), [&](const Target& target) { return target.mailbox == mailbox; })) return true;

@@ -15,10 +15,10 @@
 namespace smtpd::routing {
 
 enum class Outcome : std::uint8_t {
-  local,      ///< goes to `targets`
+  found,      ///< goes to `targets` and `remotes`
   unknown,    ///< no such mailbox or alias in a domain of ours
   no_domain,  ///< an alias domain whose domain is gone
-  not_ours,   ///< a domain that is not ours, directly or by way of an alias
+  not_ours,   ///< a domain that is not ours, and relaying is denied
   too_far,    ///< aliases lead to more addresses, or deeper, than anybody means
   full,       ///< a mailbox that it leads to is full
   too_big,    ///< the message as declared is larger than the whole quota of a mailbox that it leads to
@@ -36,7 +36,8 @@ struct Target {
 
 struct Resolution {
   Outcome outcome = Outcome::unknown;
-  std::vector<Target> targets;  ///< each mailbox once; empty unless local
+  std::vector<Target> targets;       ///< each mailbox once; empty unless found
+  std::vector<std::string> remotes;  ///< addresses whose mail is sent on, each once; empty unless found
 };
 
 /// One step of the way, for people.
@@ -51,12 +52,21 @@ inline constexpr std::size_t alias_depth_limit = 16;
 /// Addresses that one recipient may lead to.
 inline constexpr std::size_t address_limit = 10'000;
 
+/// Whether who sends may send to domains that are not ours.
+enum class Relay : std::uint8_t { denied, allowed };
+
 /// Where `recipient` (with a domain) leads, in the order of precedence: exact mailbox or alias; the plus form;
-/// postmaster; the domain's catch-all. An alias domain has the local parts of another. An alias of which a target is
-/// not ours leads nowhere: a part of its readers would miss the message. A target of ours that is gone is passed over
-/// as long as another one is there. `explanation`: gets the way, if given.
+/// postmaster; the domain's catch-all. An alias domain has the local parts of another. A domain that is not ours is
+/// sent on for those who may (`relay`), and for everybody where a remote domain says so; what an alias of ours names is
+/// always sent on. A target of ours that is gone is passed over as long as another one is there. `explanation`: gets
+/// the way, if given.
 mailstore::Result<Resolution> resolve(mailstore::DirectoryView& directory, const common::Address& recipient,
-                                      std::string_view default_domain, Explanation* explanation = nullptr);
+                                      std::string_view default_domain, Relay relay, Explanation* explanation = nullptr);
+
+/// The settings that hold for mail to `domain`: of the domain itself, else of the longest "*.suffix" that it ends in
+/// (LEGACY S87: the suffix itself does not match). nullopt: there are none.
+mailstore::Result<std::optional<mailstore::Domain>> find_remote_domain(mailstore::DirectoryView& directory,
+                                                                       std::string_view domain);
 
 /// Whether all of `targets` have room: Outcome::local, full, too_big (`declared`: SIZE= of MAIL, RFC 1870 6.1). A part
 /// of an alias's readers must not miss a message, so that one full mailbox is enough. The central postmaster's is never

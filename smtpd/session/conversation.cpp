@@ -22,7 +22,7 @@ constexpr std::uint64_t skipped_chunk_limit = std::uint64_t{64} << 20U;
 
 Cause cause_of(routing::Outcome outcome) {
   switch (outcome) {
-    case routing::Outcome::local:
+    case routing::Outcome::found:
       return Cause::recipient_ok;
     case routing::Outcome::no_domain:
       return Cause::unknown_domain;
@@ -40,7 +40,25 @@ Cause cause_of(routing::Outcome outcome) {
   return Cause::unknown_recipient;
 }
 
-void add_owner(Transaction& transaction, routing::Target& target) {
+mailstore::Owner make_owner(const CheckRecipient& asked, routing::Target& target) {
+  mailstore::Owner owner;
+  owner.mailbox = target.mailbox;
+  owner.delivered_to = std::move(target.address);
+  owner.original_recipient = asked.original_recipient;
+  owner.notify = asked.notify;
+  return owner;
+}
+
+void add_remote(Transaction& transaction, const CheckRecipient& asked, std::string& address) {
+  if (!transaction.remotes.insert(address).second) return;
+  mailstore::Remote remote;
+  remote.address = std::move(address);
+  remote.original_recipient = asked.original_recipient;
+  remote.notify = asked.notify;
+  transaction.envelope.remotes.push_back(std::move(remote));
+}
+
+void add_owner(Transaction& transaction, const CheckRecipient& asked, routing::Target& target) {
   auto& owners = transaction.envelope.owners;
   const auto number = static_cast<std::uint32_t>(target.mailbox);
   if (owners.size() < many_owners) {
@@ -53,10 +71,7 @@ void add_owner(Transaction& transaction, routing::Target& target) {
     }
     if (!transaction.mailboxes.insert(number).second) return;
   }
-  mailstore::Owner owner;
-  owner.mailbox = target.mailbox;
-  owner.delivered_to = std::move(target.address);
-  owners.push_back(std::move(owner));
+  owners.push_back(make_owner(asked, target));
 }
 
 }  // namespace
@@ -234,7 +249,7 @@ std::string Conversation::ehlo_text() const {
   std::string text = terms_.hostname;
   text += "\nPIPELINING\nSIZE";
   if (terms_.message_octets != 0) text += ' ' + std::to_string(terms_.message_octets);
-  text += "\n8BITMIME\nCHUNKING\nSMTPUTF8";
+  text += "\n8BITMIME\nCHUNKING\nDSN\nSMTPUTF8";
   if (terms_.has_certificate && !secure_) text += "\nSTARTTLS";
   if (secure_ || !terms_.tls_required) {
     std::string mechanisms;
@@ -273,6 +288,8 @@ Step Conversation::on_mail(std::string_view argument) {
     transaction.envelope.reverse_path = common::format_address(*mail->sender);
   }
   transaction.declared = mail->size;
+  transaction.envelope.return_content = mail->return_content;
+  transaction.envelope.envelope_id = std::move(mail->envelope_id);
   transaction.envelope.server = terms_.server;
   transaction.envelope.utf8 = mail->utf8;
   transaction.envelope.eight_bit = mail->body == Body::eight_bit_mime;
@@ -306,18 +323,30 @@ Step Conversation::on_rcpt(std::string_view argument) {
     if (terms_.default_domain.empty()) return reply(Cause::bad_recipient, "domain missing");
     rcpt->recipient.domain = terms_.default_domain;  // RFC 5321 4.5.1 has <postmaster> so; the others are S07
   }
-  return CheckRecipient{std::move(rcpt->recipient), transaction_->declared};
+  CheckRecipient question{.recipient = std::move(rcpt->recipient), .declared = transaction_->declared};
+  question.relay = may_relay() ? routing::Relay::allowed : routing::Relay::denied;
+  question.notify = rcpt->notify;
+  question.original_recipient = std::move(rcpt->original_recipient);
+  return question;
 }
 
 Step Conversation::on_recipient(const CheckRecipient& asked, std::expected<routing::Resolution, Cause> found) {
   if (!found) return reply(found.error());
-  if (found->outcome != routing::Outcome::local) return reply(cause_of(found->outcome));
-  if (transaction_->envelope.owners.size() + found->targets.size() > owner_limit)
+  if (found->outcome != routing::Outcome::found) return reply(cause_of(found->outcome));
+  const auto& envelope = transaction_->envelope;
+  if (envelope.owners.size() + found->targets.size() > owner_limit ||
+      envelope.remotes.size() + found->remotes.size() > owner_limit) {
     return reply(Cause::too_many_recipients);
-  for (auto& target : found->targets) add_owner(*transaction_, target);
+  }
+  for (auto& target : found->targets) add_owner(*transaction_, asked, target);
+  for (auto& address : found->remotes) add_remote(*transaction_, asked, address);
   if (++transaction_->recipients == 1) transaction_->recipient = common::format_address(asked.recipient);
   state_ = State::rcpt;
   return Send{{Cause::recipient_ok, {}}};
+}
+
+bool Conversation::may_relay() const {
+  return identity_ && terms_.relay_authenticated;
 }
 
 Step Conversation::on_message(const MessageEnd& end) {

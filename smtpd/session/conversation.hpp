@@ -44,7 +44,10 @@ struct CheckSender {
 /// Where does this recipient lead? on_recipient()
 struct CheckRecipient {
   common::Address recipient;
+  routing::Relay relay = routing::Relay::denied;
   std::optional<std::uint64_t> declared{};  ///< SIZE= of MAIL
+  std::uint8_t notify = 0;                  ///< DSN parameters of RCPT, as in the envelope
+  std::string original_recipient{};
 };
 /// Open a draft, send the go-ahead, read the message, store it. on_message()
 struct ReadMessage {
@@ -111,6 +114,7 @@ struct Transaction {
   std::uint64_t recipients = 0;                 ///< RCPT commands taken
   std::string recipient;                        ///< the first of them, as the peer wrote it but canonical in form
   std::unordered_set<std::uint32_t> mailboxes;  ///< of envelope.owners, once there are many
+  std::unordered_set<std::string> remotes;      ///< of envelope.remotes
   std::uint64_t chunk_octets = 0;               ///< of the chunks so far
 };
 
@@ -176,6 +180,7 @@ class Conversation {
   Step on_mail(std::string_view argument);
   Step on_vrfy(std::string_view argument);
   Step on_rcpt(std::string_view argument);
+  bool may_relay() const;
   Step on_bdat(std::string_view argument, Cause refused);
   Step fail_chunk(const Chunk& chunk, Cause cause);
   Reply message_reply(Cause cause) const;

@@ -24,8 +24,8 @@ constexpr std::size_t held_octets = 4096;
 mailstore::Result<routing::Resolution> resolve_with_room(mailstore::DirectoryView& directory,
                                                          const CheckRecipient& question,
                                                          std::string_view default_domain) {
-  auto found = routing::resolve(directory, question.recipient, default_domain);
-  if (!found || found->outcome != routing::Outcome::local) return found;
+  auto found = routing::resolve(directory, question.recipient, default_domain, question.relay);
+  if (!found || found->outcome != routing::Outcome::found) return found;
   const auto room = routing::check_room(directory, found->targets, question.declared, default_domain);
   if (!room) return std::unexpected(room.error());
   found->outcome = *room;

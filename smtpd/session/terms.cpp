@@ -15,6 +15,7 @@ Terms make_terms(const common::config::Server& server) {
   terms.tls_required = server.tls.required;
   terms.anonymous = server.auth.anonymous;
   terms.passwords_need_tls = server.auth.require_tls;
+  terms.relay_authenticated = server.relay.authenticated;
   terms.mechanisms = server.auth.mechanisms;
   terms.helo_check = server.messages.helo_check == "off"      ? HeloCheck::off
                      : server.messages.helo_check == "fcrdns" ? HeloCheck::fcrdns

@@ -24,6 +24,7 @@ struct Terms {
   bool tls_required = false;
   bool anonymous = true;  ///< mail without authentication
   bool passwords_need_tls = true;
+  bool relay_authenticated = true;  ///< whoever authenticates may send to domains that are not ours
   std::vector<std::string> mechanisms;
   HeloCheck helo_check = HeloCheck::syntax;
   bool reverse_dns = false;  ///< the client's verified name is looked up

@@ -9,6 +9,7 @@
 #include "tools/pennypost/names.hpp"
 #include "tools/pennypost/pages.hpp"
 #include "tools/pennypost/program.hpp"
+#include "tools/pennypost/remote_settings.hpp"
 
 namespace tools {
 namespace {
@@ -93,15 +94,21 @@ struct AddArguments {
   bool drop = false;
   bool if_not_exists = false;
   Settings settings;
+  RemoteOptions remote_options;
 };
+
+/// What the line says the domain is to be.
+mailstore::DomainKind kind_of(const AddArguments& given) {
+  if (given.remote) return mailstore::DomainKind::remote;
+  return given.alias_of.empty() ? mailstore::DomainKind::local : mailstore::DomainKind::alias;
+}
 
 /// Nothing to do for a name that is there, in the same form; nullopt: it is not there.
 bool is_already_there(mailstore::DirectoryView& view, const std::string& name, const AddArguments& given,
                       const std::string& alias_of) {
   const auto there = need(view.domain(name), fmt::format("domain {} could not be read", name));
   if (!there) return false;
-  const auto wanted = alias_of.empty() ? mailstore::DomainKind::local : mailstore::DomainKind::alias;
-  if (there->kind != wanted || there->alias_of != alias_of) {
+  if (const auto wanted = kind_of(given); there->kind != wanted || there->alias_of != alias_of) {
     fail(fmt::format(
         "domain {} is already here as {}{}{}; remove it first with 'pennypost domain remove {}'", name,
         there->kind == mailstore::DomainKind::alias ? "an alias of " : "a domain of kind ",
@@ -114,15 +121,19 @@ bool is_already_there(mailstore::DirectoryView& view, const std::string& name, c
 }
 
 void add(Session& session, const AddArguments& given) {
-  if (given.remote) refuse("--remote: not supported yet; mail is taken for local domains and their aliases only");
-  if (given.drop) refuse("--drop: not supported yet; mail is taken for local domains and their aliases only");
-  const auto name = parse_given_domain(given.name);
+  if (given.drop) refuse("--drop: not supported yet; there are local, alias and remote domains");
+  const auto name = given.remote ? parse_given_domain_or_pattern(given.name) : parse_given_domain(given.name);
   mailstore::Domain domain;
   domain.name = name;
+  domain.kind = kind_of(given);
+  if (given.remote && given.settings.given())
+    refuse("--remote: a remote domain has no mailboxes, so --catch-all, --quota and --plus-addressing mean nothing");
+  if (!given.remote && given.remote_options.given())
+    refuse("say --remote: the way that mail is sent on is a setting of remote domains alone");
+  apply(given.remote_options, domain.remote);
   if (!given.alias_of.empty()) {
     if (given.settings.given())
       refuse("--alias-of: an alias domain has the settings of the domain that it stands for; set them there");
-    domain.kind = mailstore::DomainKind::alias;
     domain.alias_of = parse_given_domain(given.alias_of);
     if (domain.alias_of == name)
       refuse(fmt::format("--alias-of {}: a domain cannot be its own alias; name another", name));
@@ -140,13 +151,16 @@ void add(Session& session, const AddArguments& given) {
     if (settings.catch_all != "postmaster@" + name) need_somebody(*view, settings);
   }
   const auto alias_of = domain.alias_of;
+  const auto sent = given.remote ? ", remote, " + describe_remote(domain.remote) : std::string{};
   need(run_awaitable(session.store().add_domain(std::move(domain))), fmt::format("domain {} was not added", name));
   // RFC 5321 4.5.1: postmaster is always reached. The first domain brings the mailbox for it.
   const auto postmaster = "postmaster@" + name;
   const bool first =
       need(session.directory()->mailbox(postmaster), fmt::format("{} could not be read", postmaster)).has_value();
   std::string more;
-  if (!alias_of.empty()) {
+  if (given.remote) {
+    more = sent;
+  } else if (!alias_of.empty()) {
     more = ", an alias of " + alias_of;
   } else if (first) {
     more = fmt::format(" with mailbox {} (no password yet: 'pennypost mailbox passwd {}')", postmaster, postmaster);
@@ -154,9 +168,35 @@ void add(Session& session, const AddArguments& given) {
   session.report()(true, "added", "domain", name, fmt::format("domain {} added{}", name, more));
 }
 
-void set(Session& session, const std::string& text, const Settings& given) {
-  const auto name = parse_given_domain(text);
-  if (!given.given()) refuse("nothing to set; give --catch-all, --quota or --plus-addressing");
+void set_remote(Session& session, const mailstore::Domain& before, const RemoteOptions& given) {
+  const auto& name = before.name;
+  auto after = before.remote;
+  apply(given, after);
+  if (after == before.remote) {
+    session.report()(false, "set", "domain", name,
+                     fmt::format("domain {} has that already: {}", name, describe_remote(after)));
+    return;
+  }
+  mailstore::DomainChange change;
+  change.remote = after;
+  need(run_awaitable(session.store().change_domain(name, std::move(change))),
+       fmt::format("domain {} was not changed", name));
+  session.report()(true, "set", "domain", name, fmt::format("domain {}: {}", name, describe_remote(after)));
+}
+
+void set(Session& session, const std::string& text, const Settings& given, const RemoteOptions& remote) {
+  const auto name = parse_given_domain_or_pattern(text);
+  if (!given.given() && !remote.given())
+    refuse("nothing to set; give --catch-all, --quota or --plus-addressing, or for a remote domain --route and others");
+  if (remote.given()) {
+    if (given.given()) refuse("settings of a local domain and of a remote one; a domain is one of them");
+    const auto before = need_domain(*session.directory(), name);
+    if (before.kind != mailstore::DomainKind::remote) {
+      fail(fmt::format("domain {} is no remote domain; its mail is not sent on, see 'pennypost domain show {}'", name,
+                       name));
+    }
+    return set_remote(session, before, remote);
+  }
   auto change = parse_settings(given);
   mailstore::Domain before;
   {
@@ -208,7 +248,7 @@ struct RemoveArguments {
 };
 
 void remove(Session& session, const RemoveArguments& given) {
-  const auto name = parse_given_domain(given.name);
+  const auto name = parse_given_domain_or_pattern(given.name);
   std::uint64_t mailboxes = 0;
   {
     const auto view = session.directory();
@@ -268,7 +308,8 @@ void list(Session& session) {
 
 void show(Session& session, const std::string& text) {
   const auto view = session.directory();
-  const auto domain = need_domain(*view, parse_given_domain(text));
+  const auto domain = need_domain(*view, parse_given_domain_or_pattern(text));
+  const bool remote = domain.kind == mailstore::DomainKind::remote;
   Record out(session.format());
   out.field("name", "Domain", domain.name);
   out.field("kind", "Kind", std::string(kind_name(domain.kind)));
@@ -280,6 +321,18 @@ void show(Session& session, const std::string& text) {
             domain.catch_all.empty() ? Cell{} : Cell{domain.catch_all});
   out.field("quota", domain.quota_octets == 0 ? "" : "Quota of a mailbox", Octets{domain.quota_octets});
   out.field("plus_addressing", local ? "Plus addressing" : "", local ? Cell{domain.plus_addressing} : Cell{});
+  const auto& way = domain.remote;
+  const auto set = [&](std::string_view key, std::string_view label, bool given, Cell value) {
+    out.field(key, remote && given ? label : "", remote && given ? std::move(value) : Cell{});
+  };
+  set("route", "Route", !way.route.empty(), way.route);
+  set("security", "Security", way.security.has_value(),
+      std::string(way.security ? security_name(*way.security) : std::string_view()));
+  set("username", "User name", !way.username.empty(), way.username);
+  set("esmtp", "EHLO", true, !way.no_esmtp);
+  set("allow_relay", "Anybody may send to it", true, way.allow_relay);
+  set("rate", "Messages a minute", true, std::uint64_t{way.rate});
+  set("connections", "Connections", true, std::uint64_t{way.connections});
   out.field("created", "Created", Time{domain.created});
   out.print();
 }
@@ -295,21 +348,24 @@ void add_domain_commands(CLI::App& root, Program& program) {
     add_argument(command, "NAME", given->name, "The domain")->required();
     auto* alias_of =
         command->add_option("--alias-of", given->alias_of, "The same people as in this domain")->type_name("DOMAIN");
-    auto* remote =
-        command->add_flag("--remote", given->remote, "Mail for it is sent on (not supported yet)")->excludes(alias_of);
+    auto* remote = command->add_flag("--remote", given->remote, "Mail for it is sent on; NAME may be *.example.com")
+                       ->excludes(alias_of);
     command->add_flag("--drop", given->drop, "Mail for it goes to a folder (not supported yet)")
         ->excludes(alias_of)
         ->excludes(remote);
     command->add_flag("--if-not-exists", given->if_not_exists, "Fine if it is there in the same form");
     add_setting_options(command, given->settings);
+    add_remote_options(command, given->remote_options);
   }
   {
     auto name = std::make_shared<std::string>();
     auto settings = std::make_shared<Settings>();
-    auto* command = add_command(*group, "set", "Changes the settings of a local domain", program,
-                                [&session, name, settings] { set(session, *name, *settings); });
+    auto remote = std::make_shared<RemoteOptions>();
+    auto* command = add_command(*group, "set", "Changes the settings of a local or remote domain", program,
+                                [&session, name, settings, remote] { set(session, *name, *settings, *remote); });
     add_argument(command, "NAME", *name, "The domain")->required();
     add_setting_options(command, *settings);
+    add_remote_options(command, *remote);
   }
   {
     auto given = std::make_shared<RemoveArguments>();

@@ -27,6 +27,10 @@ std::string parse_given_domain(const std::string& text) {
   return std::move(*name);
 }
 
+std::string parse_given_domain_or_pattern(const std::string& text) {
+  return text.starts_with("*.") ? "*." + parse_given_domain(text.substr(2)) : parse_given_domain(text);
+}
+
 mailstore::Domain need_domain(mailstore::DirectoryView& view, const std::string& name) {
   auto found = need(view.domain(name), fmt::format("domain {} could not be read", name));
   if (!found) {

@@ -17,6 +17,8 @@ struct GivenAddress {
 GivenAddress parse_given_address(const std::string& text);
 /// Refuses (usage) what is not a domain name.
 std::string parse_given_domain(const std::string& text);
+/// The same, or "*." in front of one: a remote domain that stands for all below another.
+std::string parse_given_domain_or_pattern(const std::string& text);
 
 /// The local domain of an address or a name, or the command ends: no such domain here, or one of another kind.
 mailstore::Domain need_local_domain(mailstore::DirectoryView& view, const std::string& name);

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "mailstore/types.hpp"
+
 using namespace smtpd;
 
 TEST_CASE("a command line is taken apart") {
@@ -64,8 +66,14 @@ TEST_CASE("MAIL") {
       {"FROM:<a@b.test> SIZE=99999999999999999999", {}, "a@b.test", "20 digits, too big for 64 bits"},
       {"FROM:<a@b.test> SIZE=999999999999999999999", Cause::bad_parameter, "", "21 digits"},
       {"FROM:<a@b.test> BODY=BINARYMIME", Cause::bad_parameter, "", "not offered"},
-      {"FROM:<a@b.test> RET=FULL", Cause::unknown_parameter, "", "DSN is not offered"},
-      {"FROM:<a@b.test> ENVID=x", Cause::unknown_parameter, "", "DSN is not offered"},
+      {"FROM:<a@b.test> RET=FULL ENVID=x+2By", {}, "a@b.test", "DSN (RFC 3461 4.3, 4.4)"},
+      {"FROM:<a@b.test> RET=ALL", Cause::bad_parameter, "", "no such kind"},
+      {"FROM:<a@b.test> RET=FULL RET=HDRS", Cause::unknown_parameter, "", "twice"},
+      {"FROM:<a@b.test> ENVID=", Cause::bad_parameter, "", "nothing"},
+      {"FROM:<a@b.test> ENVID=x+0D+0ABcc:", Cause::bad_parameter, "", "CR LF in xtext"},
+      {"FROM:<a@b.test> ENVID=x+2", Cause::bad_parameter, "", "half an xtext"},
+      {"FROM:<a@b.test> ENVID=" + std::string(101, 'x'), Cause::bad_parameter, "", "over 100 octets"},
+      {"FROM:<a@b.test> NOTIFY=NEVER", Cause::unknown_parameter, "", "a parameter of RCPT"},
       {"FROM:<a@b.test> SMTPUTF8", {}, "a@b.test", "SMTPUTF8 (RFC 6531)"},
       {"FROM:<b\xC3\xBC@b\xC3\xBC"
        "cher.test> SIZE=1 SMTPUTF8",
@@ -105,6 +113,43 @@ TEST_CASE("MAIL") {
   CHECK(parse_mail("FROM:<a@b.test> SIZE=1000 BODY=8BITMIME")->size == 1000U);
   CHECK(parse_mail("FROM:<a@b.test> SIZE=1000 BODY=8BITMIME")->body == Body::eight_bit_mime);
   CHECK(parse_mail("FROM:<a@b.test> SIZE=99999999999999999999")->size == ~std::uint64_t{0});
+  CHECK(parse_mail("FROM:<a@b.test> RET=full ENVID=x+2By")->return_content == 1);
+  CHECK(parse_mail("FROM:<a@b.test> RET=HDRS ENVID=x+2By")->return_content == 2);
+  CHECK(parse_mail("FROM:<a@b.test> RET=HDRS ENVID=x+2By")->envelope_id == "x+y");
+}
+
+TEST_CASE("DSN parameters of RCPT (RFC 3461 4.1, 4.2)") {
+  using namespace mailstore;
+  const auto notify = [](const std::string& value, Charset charset = Charset::ascii) -> int {
+    const auto rcpt = parse_rcpt("TO:<a@b.test> NOTIFY=" + value, charset);
+    if (rcpt) return rcpt->notify;
+    CHECK(rcpt.error().cause == Cause::bad_parameter);
+    return -1;
+  };
+  CHECK(notify("NEVER") == notify_never);
+  CHECK(notify("success") == notify_success);
+  CHECK(notify("FAILURE,DELAY") == (notify_failure | notify_delay));
+  CHECK(notify("SUCCESS,FAILURE,DELAY") == (notify_success | notify_failure | notify_delay));
+  for (const auto* wrong : {"", "NEVER,DELAY", "DELAY,NEVER", "DELAY,DELAY", "DELAY,", ",DELAY", "ALWAYS"}) {
+    CAPTURE(wrong);
+    CHECK(notify(wrong) == -1);
+  }
+  const auto original = [](const std::string& value, Charset charset = Charset::ascii) {
+    const auto rcpt = parse_rcpt("TO:<a@b.test> NOTIFY=DELAY ORCPT=" + value, charset);
+    return rcpt ? rcpt->original_recipient : "wrong";
+  };
+  CHECK(original("rfc822;Bob+2B1@b.test") == "rfc822;Bob+2B1@b.test");
+  CHECK(original("x400;+20") == "x400;+20");
+  for (const auto* wrong :
+       {"", "rfc822", "rfc822;", ";a@b.test", "rf c;a", "rfc822;a+0D+0Ab", "rfc822;a+7F", "rfc822;a=b"}) {
+    CAPTURE(wrong);
+    CHECK(original(wrong) == "wrong");
+  }
+  CHECK(original("rfc822;" + std::string(500, 'x')) == "wrong");
+  CHECK(original("utf-8;b\xC3\xBC@b.test") == "wrong");
+  CHECK(original("utf-8;b\xC3\xBC@b.test", Charset::utf8) == "utf-8;b\xC3\xBC@b.test");
+  CHECK(original("utf-8;b\xFC@b.test", Charset::utf8) == "wrong");
+  CHECK(original("utf-8;b\\x{FC}@b.test") == "utf-8;b\\x{FC}@b.test");
 }
 
 TEST_CASE("RCPT") {
@@ -112,8 +157,7 @@ TEST_CASE("RCPT") {
   CHECK(parse_rcpt("to: <Post.Master>", Charset::ascii)->recipient == common::Address{"Post.Master", "", true});
   CHECK(parse_rcpt("TO:<@x.test:a@b.test>", Charset::ascii)->recipient.domain == "b.test");
   CHECK(parse_rcpt("TO:<>", Charset::ascii).error().cause == Cause::bad_recipient);
-  CHECK(parse_rcpt("TO:<a@b.test> NOTIFY=NEVER", Charset::ascii).error().cause == Cause::unknown_parameter);
-  CHECK(parse_rcpt("TO:<a@b.test> ORCPT=rfc822;a@b.test", Charset::ascii).error().cause == Cause::unknown_parameter);
+  CHECK(parse_rcpt("TO:<a@b.test> SIZE=1", Charset::ascii).error().cause == Cause::unknown_parameter);
   CHECK(parse_rcpt("TO:<a@b.test", Charset::ascii).error().cause == Cause::syntax);
   CHECK(parse_rcpt("TO:<a@b\xC3\xBC.test>", Charset::ascii).error().cause == Cause::not_ascii);
   CHECK(parse_rcpt("TO:<a@b\xC3\xBC"

@@ -62,6 +62,7 @@ TEST_CASE("a message is accepted for its mailboxes") {
     S: 250-SIZE 1000
     S: 250-8BITMIME
     S: 250-CHUNKING
+    S: 250-DSN
     S: 250-SMTPUTF8
     S: 250-AUTH SCRAM-SHA-256
     S: 250-LIMITS RCPTMAX=3
@@ -221,7 +222,9 @@ TEST_CASE("addresses and parameters that are not taken") {
     S~ 553 5.6.7 *
     C: MAIL FROM:<a@b..c>
     S~ 501 5.1.7 *
-    C: MAIL FROM:<x@client.test> RET=HDRS
+    C: MAIL FROM:<x@client.test> RET=NONE
+    S~ 501 5.5.4 *
+    C: MAIL FROM:<x@client.test> COLOUR=RED
     S~ 555 5.5.4 *
     C: MAIL FROM:<x@client.test> SIZE=1001
     S~ 552 5.3.4 *
@@ -231,8 +234,8 @@ TEST_CASE("addresses and parameters that are not taken") {
     S~ 553 5.6.7 *
     C: RCPT TO:<>
     S~ 501 5.1.3 *
-    C: RCPT TO:<ann@example.test> NOTIFY=NEVER
-    S~ 555 5.5.4 *
+    C: RCPT TO:<ann@example.test> NOTIFY=NEVER,DELAY
+    S~ 501 5.5.4 *
     C: RCPT TO:<Postmaster>
     S~ 250 2.1.5 *
     C: RCPT TO:<ann>

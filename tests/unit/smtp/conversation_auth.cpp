@@ -134,14 +134,33 @@ TEST_CASE("submission wants authentication, and own addresses") {
     CHECK(reply_to("RSET") == "250 2.0.0");
   }
   CHECK(reply_to("MAIL FROM:<ann>") == "250 2.1.0");
-  CHECK(reply_to("RCPT TO:<x@elsewhere.test>") == "550 5.7.1");
-  CHECK(reply_to("RCPT TO:<bob@example.test>") == "250 2.1.5");
+  CHECK(reply_to("RCPT TO:<x@Elsewhere.test> NOTIFY=DELAY ORCPT=rfc822;y@x.test") == "250 2.1.5");
+  CHECK(reply_to("RCPT TO:<x@elsewhere.test>") == "250 2.1.5");
+  CHECK(reply_to("RCPT TO:<bob@example.test> NOTIFY=NEVER") == "250 2.1.5");
   CHECK(reply_to("DATA") == "354 end w");
   CHECK(reply_to("From: ann\r\n\r\nhello\r\n.") == "250 2.0.0");
   REQUIRE(talk.messages.size() == 1);
   CHECK(talk.messages[0].stored == "From: ann\r\nDate: now\r\nMessage-ID: <id@host>\r\n\r\nhello\r\n");
   CHECK(talk.messages[0].envelope.authenticated == "ann@example.test");
   CHECK(talk.messages[0].envelope.reverse_path == "ann@example.test");
+  REQUIRE(talk.messages[0].envelope.remotes.size() == 1);
+  CHECK(talk.messages[0].envelope.remotes[0].address == "x@elsewhere.test");
+  CHECK(talk.messages[0].envelope.remotes[0].notify == mailstore::notify_delay);
+  CHECK(talk.messages[0].envelope.remotes[0].original_recipient == "rfc822;y@x.test");
+  REQUIRE(talk.messages[0].envelope.owners.size() == 1);
+  CHECK(talk.messages[0].envelope.owners[0].notify == mailstore::notify_never);
+}
+
+TEST_CASE("who authenticates may send anywhere, or not ([relay] authenticated)") {
+  auto directory = people();
+  auto terms = submission_terms();
+  terms.relay_authenticated = false;
+  Talk talk{terms, directory};
+  talk.feed("EHLO client.test\r\nAUTH PLAIN " + plain("", "ann", "secret") + "\r\nMAIL FROM:<ann@example.test>\r\n");
+  talk.replies.clear();
+  talk.feed("RCPT TO:<x@elsewhere.test>\r\nRCPT TO:<bob@example.test>\r\n");
+  CHECK(talk.replies.starts_with("550 5.7.1"));
+  CHECK(talk.replies.ends_with("250 2.1.5 recipient ok\r\n"));
 }
 
 TEST_CASE("SCRAM-SHA-256 with a real client") {

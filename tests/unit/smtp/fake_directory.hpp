@@ -24,6 +24,13 @@ class FakeDirectory final : public mailstore::DirectoryView {
     domain.alias_of = alias_of;
     domains[name] = domain;
   }
+  void add_remote_domain(const std::string& name, mailstore::RemoteSettings settings) {
+    mailstore::Domain domain;
+    domain.name = name;
+    domain.kind = mailstore::DomainKind::remote;
+    domain.remote = std::move(settings);
+    domains[name] = domain;
+  }
   mailstore::Mailbox& add_mailbox(const std::string& address, const std::string& password = {}) {
     mailstore::Mailbox mailbox;
     mailbox.number = mailstore::MailboxNumber{static_cast<std::uint32_t>(mailboxes.size() + 1)};

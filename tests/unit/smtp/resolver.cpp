@@ -20,6 +20,9 @@ FakeDirectory make_directory() {
   directory.add_domain("second.test");
   directory.add_domain("other-name.test", "second.test");
   directory.add_domain("orphan.test", "gone.test");
+  directory.add_remote_domain("backup.test", {.allow_relay = true});
+  directory.add_remote_domain("*.wild.test", {.allow_relay = true});
+  directory.add_remote_domain("closed.wild.test", {});
   directory.add_mailbox("ann@example.test");
   directory.add_mailbox("bob@example.test");
   directory.add_mailbox("ann+lists@example.test");
@@ -42,14 +45,14 @@ FakeDirectory make_directory() {
   return directory;
 }
 
-std::string resolve_text(FakeDirectory& directory, const std::string& address) {
+std::string resolve_text(FakeDirectory& directory, const std::string& address, Relay relay = Relay::denied) {
   const auto parsed = common::parse_address(address);
   REQUIRE(parsed);
   Explanation explanation;
-  const auto found = resolve(directory, *parsed, "example.test", &explanation);
+  const auto found = resolve(directory, *parsed, "example.test", relay, &explanation);
   REQUIRE(found);
   CHECK_FALSE(explanation.empty());
-  const auto again = resolve(directory, *parsed, "example.test");
+  const auto again = resolve(directory, *parsed, "example.test", relay);
   CHECK(again->targets == found->targets);
   switch (found->outcome) {
     case Outcome::unknown:
@@ -63,18 +66,29 @@ std::string resolve_text(FakeDirectory& directory, const std::string& address) {
     case Outcome::full:
     case Outcome::too_big:
       return "no room";
-    case Outcome::local:
+    case Outcome::found:
       break;
   }
   std::vector<std::string> addresses;
   for (const auto& target : found->targets) addresses.push_back(target.address);
   std::ranges::sort(addresses);
+  for (const auto& remote : found->remotes) addresses.push_back("->" + remote);
   std::string text;
   for (const auto& target : addresses) text += (text.empty() ? "" : " ") + target;
   return text;
 }
 
 }  // namespace
+
+TEST_CASE("who may send to domains that are not ours is sent on") {
+  auto directory = make_directory();
+  CHECK(resolve_text(directory, "Joe@elsewhere.test", Relay::allowed) == "->Joe@elsewhere.test");
+  CHECK(resolve_text(directory, "x@closed.wild.test", Relay::allowed) == "->x@closed.wild.test");
+  CHECK(resolve_text(directory, "x@[192.0.2.1]", Relay::allowed) == "->x@[192.0.2.1]");
+  CHECK(resolve_text(directory, "ann@example.test", Relay::allowed) == "ann@example.test");
+  CHECK(resolve_text(directory, "x@example.test", Relay::allowed) == "unknown");
+  CHECK(resolve_text(directory, "x@orphan.test", Relay::allowed) == "no domain");
+}
 
 TEST_CASE("where recipients lead") {
   auto directory = make_directory();
@@ -93,7 +107,7 @@ TEST_CASE("where recipients lead") {
       {"sales@example.test", "ann@example.test carl@second.test", "an alias"},
       {"all@example.test", "ann@example.test bob@example.test carl@second.test", "nested, each mailbox once"},
       {"loop@example.test", "bob@example.test", "a loop is walked once"},
-      {"away@example.test", "not ours", "a target elsewhere"},
+      {"away@example.test", "ann@example.test ->x@elsewhere.test", "what an alias of ours names is sent on"},
       {"half@example.test", "bob@example.test", "a target that is gone beside one that is there"},
       {"nobody@example.test", "unknown", "only targets that are gone"},
       {"cross@example.test", "carl@second.test", "an alias into an alias domain"},
@@ -112,6 +126,12 @@ TEST_CASE("where recipients lead") {
       {"x@elsewhere.test", "not ours", "no relaying"},
       {"x@[192.0.2.1]", "not ours", "an address literal"},
       {"x@sub.example.test", "not ours", "a domain below ours"},
+      {"Joe@backup.test", "->Joe@backup.test",
+       "a remote domain that everybody may send to; its local parts keep their case"},
+      {"x@a.b.wild.test", "->x@a.b.wild.test", "below a suffix"},
+      {"x@wild.test", "not ours", "the suffix itself does not match"},
+      {"x@closed.wild.test", "not ours", "a longer match that does not relay"},
+      {"x@deep.closed.wild.test", "->x@deep.closed.wild.test", "an exact name is no suffix"},
   };
   for (const auto& row : rows) {
     CAPTURE(row.recipient);
@@ -178,32 +198,32 @@ TEST_CASE("room in mailboxes: quotas of their own and of their domain") {
   directory.domains["second.test"].quota_octets = 1000;
   const auto number_of = [&](const std::string& address) { return directory.mailboxes.find(address)->second.number; };
   const auto room = [&](const std::string& address, std::optional<std::uint64_t> declared = {}) {
-    const auto found = resolve(directory, *common::parse_address(address), "example.test");
+    const auto found = resolve(directory, *common::parse_address(address), "example.test", Relay::denied);
     return *check_room(directory, found->targets, declared, "example.test");
   };
   const auto hold = [&](const std::string& address, std::uint64_t messages, std::uint64_t octets) {
     directory.held[number_of(address)] = {messages, octets, messages};
   };
-  CHECK(room("carl@second.test") == Outcome::local);
-  CHECK(room("carl@second.test", 1000) == Outcome::local);
+  CHECK(room("carl@second.test") == Outcome::found);
+  CHECK(room("carl@second.test", 1000) == Outcome::found);
   CHECK(room("carl@second.test", 1001) == Outcome::too_big);
   hold("carl@second.test", 1, 999);
-  CHECK(room("carl@second.test") == Outcome::local);
-  CHECK(room("carl@second.test", 1000) == Outcome::local);
+  CHECK(room("carl@second.test") == Outcome::found);
+  CHECK(room("carl@second.test", 1000) == Outcome::found);
   hold("carl@second.test", 1, 1000);
   CHECK(room("carl@second.test") == Outcome::full);
   CHECK(room("carl@second.test", 1001) == Outcome::too_big);
   CHECK(room("carl@other-name.test") == Outcome::full);
   CHECK(room("sales@example.test") == Outcome::full);
-  CHECK(room("ann@example.test", 1'000'000) == Outcome::local);
+  CHECK(room("ann@example.test", 1'000'000) == Outcome::found);
   directory.mailboxes["carl@second.test"].quota_octets = 0;
-  CHECK(room("carl@second.test", 5000) == Outcome::local);
+  CHECK(room("carl@second.test", 5000) == Outcome::found);
   directory.mailboxes["carl@second.test"].quota_octets = 2000;
-  CHECK(room("carl@second.test") == Outcome::local);
+  CHECK(room("carl@second.test") == Outcome::found);
 
   directory.mailboxes["ann@example.test"].quota_messages = 2;
   hold("ann@example.test", 1, 50'000);
-  CHECK(room("ann@example.test") == Outcome::local);
+  CHECK(room("ann@example.test") == Outcome::found);
   hold("ann@example.test", 2, 0);
   CHECK(room("ann@example.test") == Outcome::full);
 
@@ -211,8 +231,8 @@ TEST_CASE("room in mailboxes: quotas of their own and of their domain") {
   directory.domains["example.test"].quota_octets = 10;
   directory.mailboxes["postmaster@example.test"].quota_messages = 1;
   hold("postmaster@example.test", 9, 9000);
-  CHECK(room("postmaster@example.test", 1'000'000) == Outcome::local);
-  CHECK(room("postmaster@second.test") == Outcome::local);
+  CHECK(room("postmaster@example.test", 1'000'000) == Outcome::found);
+  CHECK(room("postmaster@second.test") == Outcome::found);
   hold("bob@example.test", 1, 10);
   CHECK(room("bob@example.test") == Outcome::full);
 }
@@ -220,7 +240,7 @@ TEST_CASE("room in mailboxes: quotas of their own and of their domain") {
 TEST_CASE("a store in trouble is an error and no verdict") {
   auto directory = make_directory();
   directory.broken = true;
-  CHECK_FALSE(resolve(directory, *common::parse_address("ann@example.test"), "example.test"));
+  CHECK_FALSE(resolve(directory, *common::parse_address("ann@example.test"), "example.test", Relay::denied));
   CHECK_FALSE(find_account(directory, "ann", "example.test"));
 }
 
@@ -235,7 +255,7 @@ TEST_CASE("an alias with thousands of targets names each mailbox once") {
     targets.push_back("u" + std::to_string(i) + "+twice@example.test");
   }
   directory.add_alias("all@example.test", targets);
-  const auto found = resolve(directory, *common::parse_address("all@example.test"), "example.test");
+  const auto found = resolve(directory, *common::parse_address("all@example.test"), "example.test", Relay::denied);
   REQUIRE(found);
   CHECK(found->targets.size() == 3000);
 }

@@ -156,8 +156,8 @@ class Talk {
         const auto own = routing::is_address_of(directory_, sender->sender, sender->account, terms_.default_domain);
         step = conversation_.on_sender(own ? std::expected<bool, Cause>{*own} : std::unexpected(Cause::store_trouble));
       } else if (const auto* recipient = std::get_if<CheckRecipient>(&step)) {
-        auto found = routing::resolve(directory_, recipient->recipient, terms_.default_domain);
-        if (found && found->outcome == routing::Outcome::local) {
+        auto found = routing::resolve(directory_, recipient->recipient, terms_.default_domain, recipient->relay);
+        if (found && found->outcome == routing::Outcome::found) {
           found->outcome = *routing::check_room(directory_, found->targets, recipient->declared, terms_.default_domain);
         }
         std::expected<routing::Resolution, Cause> answer = std::unexpected(Cause::store_trouble);

@@ -1,0 +1,293 @@
+#include <algorithm>
+#include <utility>
+
+#include "common/address.hpp"
+#include "common/log.hpp"
+
+#include "smtpd/outbound/reply_answer.hpp"
+#include "smtpd/outbound/scheduler_run.hpp"
+#include "smtpd/protocol/xtext.hpp"
+
+/// One message to some recipients of one domain: the way is worked out anew from the live directory, then it goes.
+namespace smtpd::outbound {
+namespace {
+
+namespace log = common::log;
+
+/// Attempts of one domain at a time, where its destination has no limit.
+constexpr std::uint32_t widest = 1000;
+
+/// An address on its way out whose domain became ours, or whose people moved on.
+bool is_elsewhere(const routing::Resolution& found, const std::string& address) {
+  return found.outcome != routing::Outcome::found || !found.targets.empty() || found.remotes.size() != 1 ||
+         found.remotes.front() != address;
+}
+
+Message make_message(const mailstore::Envelope& envelope, const mailstore::OpenMessage& open,
+                     const std::vector<mailstore::QueuedRecipient>& recipients) {
+  Message message;
+  message.id = mailstore::format_id(recipients.front().name.id);
+  message.reverse_path = envelope.reverse_path;
+  if (!envelope.envelope_id.empty()) message.envelope_id = encode_xtext(envelope.envelope_id);
+  message.return_content = static_cast<ReturnContent>(envelope.return_content);
+  message.eight_bit = envelope.eight_bit;
+  message.utf8 = envelope.utf8;
+  message.stuffed = open.stuffed;
+  message.octets = recipients.front().octets;
+  message.stored_octets = open.stored_octets;
+  for (const auto& recipient : recipients) {
+    Recipient to;
+    to.path = recipient.address;
+    to.notify = recipient.notify;
+    if (recipient.name.ordinal < envelope.remotes.size())
+      to.original_recipient = envelope.remotes[recipient.name.ordinal].original_recipient;
+    message.recipients.push_back(std::move(to));
+  }
+  return message;
+}
+
+}  // namespace
+
+asio::awaitable<void> Scheduler::attempt(Run& run, Group group) {
+  struct Release {
+    Scheduler& scheduler;
+    std::vector<Hand> hands;
+    ~Release() {
+      for (const auto& hand : hands) scheduler.in_hand_.erase(hand);
+    }
+  } release{*this, {}};
+  const common::net::Member member{crowd_};
+  for (const auto& recipient : group.recipients)
+    release.hands.emplace_back(recipient.name.id.value, recipient.name.ordinal);
+
+  const auto plans = this->plans();
+  const auto* plan = plan_of(*plans, group.server);
+  if (plan == nullptr) co_return;
+  auto opened = queue_.open_message(group.id, worker_.scratch(), 0);
+  if (!opened) {
+    if (opened.error().code != mailstore::Errc::not_found) {
+      log::error("queue.message_unreadable", {{"id", mailstore::format_id(group.id)}, {"why", opened.error().detail}});
+    }
+    co_return;
+  }
+  const auto envelope = opened->envelope();
+
+  if (group.recipients.front().state == mailstore::QueueState::bounce) {
+    std::vector<Failure> failures;
+    for (auto& recipient : group.recipients) {
+      auto attempt = recipient.last;
+      attempt.at = now();
+      if (attempt.answer.enhanced.empty() || attempt.answer.enhanced.front() != '5') attempt.answer = {0, "5.0.0", ""};
+      auto why = recipient.reason;
+      failures.push_back({std::move(recipient), std::move(attempt), std::move(why)});
+    }
+    co_await give_up(*plan, group.id, std::move(failures));
+    co_return;
+  }
+
+  // The directory as it is now: a domain may have become ours since, an alias may lead elsewhere.
+  std::optional<mailstore::Domain> remote;
+  std::vector<std::pair<mailstore::QueuedRecipient, routing::Resolution>> moved;
+  bool trouble = false;
+  {
+    const auto directory = store_.directory();
+    auto settings = routing::find_remote_domain(*directory, run.domain);
+    trouble = !settings;
+    if (settings) remote = std::move(*settings);
+    std::erase_if(group.recipients, [&](mailstore::QueuedRecipient& recipient) {
+      auto address = common::parse_address(recipient.address);
+      if (!address) return false;
+      auto found = routing::resolve(*directory, *address, plan->reporting.default_domain, routing::Relay::allowed);
+      trouble = trouble || !found;
+      if (!found || !is_elsewhere(*found, recipient.address)) return false;
+      moved.emplace_back(std::move(recipient), std::move(*found));
+      return true;
+    });
+  }
+  if (trouble) co_return;
+  std::vector<Failure> nobody;
+  for (auto& [recipient, found] : moved) {
+    if (found.outcome == routing::Outcome::found) {
+      co_await expand(recipient, envelope, std::move(found));
+      continue;
+    }
+    mailstore::Attempt attempt;
+    attempt.at = now();
+    const bool too_far = found.outcome == routing::Outcome::too_far;
+    attempt.answer = {0, too_far ? "5.4.6" : "5.1.1", too_far ? "the alias leads too far" : "no such mailbox here"};
+    nobody.push_back({std::move(recipient), std::move(attempt), {}});
+  }
+  if (!nobody.empty()) co_await give_up(*plan, group.id, std::move(nobody));
+  if (group.recipients.empty()) co_return;
+
+  auto hop = choose_next_hop(run.domain, remote, plan->outbound, plan->password, group.reroute);
+  if (!hop) {
+    log::error("route.broken", {{"domain", run.domain}, {"why", hop.error()}});
+    mailstore::Attempt attempt;
+    attempt.at = now();
+    attempt.answer = {0, "4.3.5", hop.error()};
+    run.on_trouble(std::move(attempt), plan->schedule);
+    co_return;
+  }
+  auto carrying = carry(run, group, envelope, *opened, *plan, std::move(*hop));
+  const auto kept = co_await std::move(carrying);
+  std::erase_if(release.hands, [&](const Hand& hand) { return std::ranges::find(kept, hand) != kept.end(); });
+  run.kept.insert(run.kept.end(), kept.begin(), kept.end());
+}
+
+asio::awaitable<std::vector<Scheduler::Hand>> Scheduler::carry(Run& run, const Group& group,
+                                                               const mailstore::Envelope& envelope,
+                                                               const mailstore::OpenMessage& open,
+                                                               const ServerPlan& plan, NextHop hop) {
+  std::vector<Hand> kept;
+  const auto message = make_message(envelope, open, group.recipients);
+  const auto destination = hop.host ? format_host_port(*hop.host) : run.domain;
+  lines_[run.domain].width = hop.connections == 0 ? widest : std::min(hop.connections, widest);
+  co_await wait_for_lane(destination, {hop.connections, hop.rate, std::chrono::seconds{60}});
+  if (stopping_) co_return kept;
+  struct Lane {
+    Scheduler& scheduler;
+    const std::string& destination;
+    Pace::Sign sign = Pace::Sign::good;
+    ~Lane() { scheduler.leave_lane(destination, sign); }
+  } lane{*this, destination};
+  if (run.over()) co_return kept;
+
+  Route route;
+  route.domain = run.domain;
+  route.via = hop.host;
+  route.fallback = hop.fallback;
+  route.port = hop.port;
+  route.bind = plan.outbound.bind;
+  route.terms = terms_for(plan, hop);
+  const Body body{open.descriptor(), open.file_offset(), open.stored_octets};
+  auto carrying = carrier_.carry(route, message, body);
+  const auto delivery = co_await std::move(carrying);
+  lane.sign = delivery.sign;
+
+  Spoken spoken;
+  if (!delivery.address.empty())
+    spoken.peer = delivery.host + "[" + delivery.address + "]:" + std::to_string(delivery.port);
+  spoken.tls = !delivery.tls.empty() ? delivery.tls : !delivery.tls_trouble.empty() ? delivery.tls_trouble : "none";
+
+  const auto at = now();
+  std::vector<mailstore::Settlement> outcomes;
+  std::vector<mailstore::Settlement> told;
+  std::vector<report::Recipient> tell_of;
+  std::vector<Failure> failures;
+  std::optional<mailstore::Attempt> met;
+  for (std::size_t i = 0; i < group.recipients.size(); ++i) {
+    const auto& recipient = group.recipients[i];
+    const auto& answer = delivery.answers[i];
+    // Cut off by us: it waits as it did.
+    if (stopping_ && answer.outcome == Outcome::temporary && answer.code == 0) continue;
+    auto verdict = judge(answer, spoken, recipient, plan.schedule, at, chance());
+    using enum Verdict::Fate;
+    if (verdict.fate == untouched) continue;
+    if (verdict.fate != waits_domain) run.on_answer();
+    const auto words = format_answer(answer);
+    const std::string_view event = verdict.fate == failed                                  ? "message.failed"
+                                   : verdict.fate == waits || verdict.fate == waits_domain ? "message.deferred"
+                                                                                           : "message.delivered";
+    log::info(
+        event,
+        {{"id", message.id}, {"to", recipient.address}, {"peer", spoken.peer}, {"tls", spoken.tls}, {"why", words}});
+    switch (verdict.fate) {
+      case delivered:
+      case relayed: {
+        delivered_.fetch_add(1, std::memory_order_relaxed);
+        const auto outcome =
+            verdict.fate == relayed ? mailstore::QueueOutcome::relayed : mailstore::QueueOutcome::delivered;
+        mailstore::Settlement leaves{recipient.name, mailstore::Leaves{outcome, verdict.attempt}};
+        // A server that does DSN reports success itself (RFC 3461 5.2.2).
+        if (verdict.fate == relayed && report::is_wanted(report::Action::relayed, recipient.notify)) {
+          report::Recipient about;
+          about.address = recipient.address;
+          about.original = report::readable_original(message.recipients[i].original_recipient);
+          about.action = report::Action::relayed;
+          about.status = "2.0.0";
+          about.peer = delivery.host;
+          about.answer = words;
+          about.tried = std::chrono::floor<std::chrono::seconds>(at);
+          tell_of.push_back(std::move(about));
+          told.push_back(std::move(leaves));
+        } else {
+          outcomes.push_back(std::move(leaves));
+        }
+        break;
+      }
+      case failed:
+        failed_.fetch_add(1, std::memory_order_relaxed);
+        failures.push_back({recipient, std::move(verdict.attempt), {}});
+        break;
+      case untouched:
+        break;
+      case waits:
+        deferred_.fetch_add(1, std::memory_order_relaxed);
+        outcomes.push_back({recipient.name, mailstore::Stays{std::move(verdict.attempt), verdict.due}});
+        break;
+      case waits_domain:
+        deferred_.fetch_add(1, std::memory_order_relaxed);
+        met = verdict.attempt;
+        kept.emplace_back(recipient.name.id.value, recipient.name.ordinal);
+        run.undecided.push_back({recipient.name, mailstore::Stays{std::move(verdict.attempt), verdict.due}});
+        break;
+    }
+  }
+  if (met) run.on_trouble(std::move(*met), plan.schedule);
+  if (!outcomes.empty()) co_await settle(std::move(outcomes));
+  if (!told.empty()) co_await tell(plan, group.id, envelope, open, std::move(told), std::move(tell_of));
+  if (!failures.empty()) co_await give_up(plan, group.id, std::move(failures));
+  co_return kept;
+}
+
+/// It goes on under the id of a copy, to mailboxes of ours or to other addresses.
+asio::awaitable<void> Scheduler::expand(const mailstore::QueuedRecipient& recipient,
+                                        const mailstore::Envelope& envelope, routing::Resolution found) {
+  auto copying = queue_.copy(recipient.name.id);
+  auto draft = co_await std::move(copying);
+  if (!draft) {
+    log::error("queue.failed", {{"id", mailstore::format_id(recipient.name.id)}, {"why", draft.error().detail}});
+    co_return;
+  }
+  std::string original;
+  if (recipient.name.ordinal < envelope.remotes.size())
+    original = envelope.remotes[recipient.name.ordinal].original_recipient;
+  auto onward = envelope;
+  onward.owners.clear();
+  onward.remotes.clear();
+  for (auto& target : found.targets) {
+    mailstore::Owner owner;
+    owner.mailbox = target.mailbox;
+    owner.delivered_to = std::move(target.address);
+    owner.original_recipient = original;
+    owner.notify = recipient.notify;
+    onward.owners.push_back(std::move(owner));
+  }
+  for (auto& address : found.remotes) {
+    mailstore::Remote next;
+    next.address = std::move(address);
+    next.original_recipient = original;
+    next.notify = recipient.notify;
+    onward.remotes.push_back(std::move(next));
+  }
+  mailstore::Attempt attempt;
+  attempt.at = now();
+  attempt.answer = {0, "2.1.5", "its domain is ours now, or leads on"};
+  mailstore::BodyFacts facts;
+  facts.octets = recipient.octets;
+  facts.stuffed = draft->size() != recipient.octets;
+  const auto successor_id = mailstore::format_id(draft->id());
+  std::vector<mailstore::Settlement> outcomes{
+      {recipient.name, mailstore::Leaves{mailstore::QueueOutcome::expanded, std::move(attempt)}}};
+  auto settling = queue_.settle(std::move(outcomes), mailstore::Successor{std::move(*draft), std::move(onward), facts});
+  const auto settled = co_await std::move(settling);
+  if (!settled) {
+    log::error("queue.failed", {{"id", mailstore::format_id(recipient.name.id)}, {"why", settled.error().detail}});
+    co_return;
+  }
+  log::info("message.expanded",
+            {{"id", mailstore::format_id(recipient.name.id)}, {"to", recipient.address}, {"successor", successor_id}});
+}
+
+}  // namespace smtpd::outbound

@@ -38,6 +38,7 @@ enum class Type : std::uint8_t {
   hosts,          ///< a table of domain names with lists of numeric addresses
   zones,          ///< a list of domain names, "." among them
   servers,        ///< a list of address:port
+  filters,        ///< a list of inet:port@host, unix:/path
   sni,            ///< [[tls.sni]] tables
   listen,         ///< a list of addresses to listen on
 };

@@ -171,9 +171,11 @@ Step Conversation::on_command(const CommandLine& command) {
   Cause refused = order.at(state_);
   if (!terms_.anonymous && !identity_ && !order.before_auth) refused = Cause::auth_required;
   if (terms_.tls_required && !secure_ && !order.before_tls) refused = Cause::tls_required;
+  // What makes a session, and no mail, goes on: RFC 5321 3.1 lets who is not served say QUIT.
+  if (barred_ && !order.before_tls) refused = *barred_;
   // Its octets follow, whatever the answer is.
   if (command.verb == Verb::bdat) return on_bdat(command.argument, refused);
-  if (refused != Cause::ok) return reply(refused);
+  if (refused != Cause::ok) return reply(refused, message_reply(refused).detail);
 
   const auto without_argument = [&](auto&& act) -> Step {
     if (!command.argument.empty()) return reply(Cause::syntax, "end of line");
@@ -333,16 +335,39 @@ Step Conversation::on_rcpt(std::string_view argument) {
 Step Conversation::on_recipient(const CheckRecipient& asked, std::expected<routing::Resolution, Cause> found) {
   if (!found) return reply(found.error());
   if (found->outcome != routing::Outcome::found) return reply(cause_of(found->outcome));
-  const auto& envelope = transaction_->envelope;
-  if (envelope.owners.size() + found->targets.size() > owner_limit ||
-      envelope.remotes.size() + found->remotes.size() > owner_limit) {
-    return reply(Cause::too_many_recipients);
-  }
-  for (auto& target : found->targets) add_owner(*transaction_, asked, target);
-  for (auto& address : found->remotes) add_remote(*transaction_, asked, address);
+  if (!add_recipient(asked, std::move(*found))) return reply(Cause::too_many_recipients);
   if (++transaction_->recipients == 1) transaction_->recipient = common::format_address(asked.recipient);
   state_ = State::rcpt;
   return Send{{Cause::recipient_ok, {}}};
+}
+
+bool Conversation::add_recipient(const CheckRecipient& asked, routing::Resolution found) {
+  const auto& envelope = transaction_->envelope;
+  if (envelope.owners.size() + found.targets.size() > owner_limit ||
+      envelope.remotes.size() + found.remotes.size() > owner_limit) {
+    return false;
+  }
+  for (auto& target : found.targets) add_owner(*transaction_, asked, target);
+  for (auto& address : found.remotes) add_remote(*transaction_, asked, address);
+  return true;
+}
+
+void Conversation::clear_recipients() {
+  transaction_->envelope.owners.clear();
+  transaction_->envelope.remotes.clear();
+  transaction_->mailboxes.clear();
+  transaction_->remotes.clear();
+}
+
+void Conversation::bar(Reply refusal) {
+  barred_ = refusal.cause;
+  said_ = std::move(refusal.detail);
+}
+
+Step Conversation::on_filtered(Reply refusal) {
+  end_transaction();
+  if (ends_session(refusal)) return Close{std::move(refusal)};
+  return Send{std::move(refusal)};
 }
 
 bool Conversation::may_relay() const {
@@ -352,7 +377,12 @@ bool Conversation::may_relay() const {
 Step Conversation::on_message(const MessageEnd& end) {
   const auto answers = message_answers();
   end_transaction();
-  if (end.refused) return Send{message_reply(*end.refused), answers};
+  if (end.refused) {
+    said_ = end.words;
+    auto refusal = message_reply(*end.refused);
+    if (ends_session(refusal)) return Close{std::move(refusal)};
+    return Send{std::move(refusal), answers};
+  }
   ++messages_;
   octets_ += end.octets;
   // RFC 5321 4.2.5: with this the message is ours. It is on stable storage.
@@ -369,6 +399,8 @@ std::uint64_t Conversation::message_answers() const {
 }
 
 Reply Conversation::message_reply(Cause cause) const {
+  if (cause == Cause::filter_said) return {cause, said_};
+  if (cause == Cause::filter_closes) return {cause, terms_.hostname};
   return {cause, cause == Cause::message_too_big ? std::to_string(message_limit()) : std::string{}};
 }
 

@@ -52,6 +52,7 @@ class FakeFilter:
         self.offered = None
         self.path = path
         self.turns = {}
+        self.answered = 0
         self.open = set()
         self.threads = []
         self.listener = None
@@ -151,7 +152,7 @@ class FakeFilter:
             if self.negotiation is STALL:
                 return self._stall(connection)
             connection.sendall(self.negotiation)
-            return self.negotiation is not b""
+            return self.negotiation != b""
         if command == b"D":
             values = data[1:].split(b"\0")
             self.macros.setdefault(data[:1], {}).update(zip(map(bytes.decode, values[0::2]), map(bytes.decode, values[1::2])))
@@ -174,6 +175,7 @@ class FakeFilter:
         if answer is STALL:
             return self._stall(connection)
         connection.sendall(packet(answer) if len(answer) == 1 else answer)
+        self.answered += 1
         return True
 
     @staticmethod

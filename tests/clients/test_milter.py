@@ -512,7 +512,11 @@ class Gone(FilterCase):
         with FakeFilter(habits=fake_filter.SILENT_RCPT, script={b"R": CONTINUE}) as one:
             self.begin(one)
             with self.session() as wire:
-                self.assert_gone(self.offer(wire), "tempfail")
+                wire.ask(f"MAIL FROM:<{STRANGER}>")
+                before = one.answered
+                self.assertRegex(wire.ask(f"RCPT TO:<{ANN}>"), rb"^250")
+                wait_for(lambda: one.answered > before, why="it speaks")
+                self.assertRegex(wire.ask("DATA"), self.WANT["tempfail"])
 
     def test_dies_and_comes_back(self):
         one = FakeFilter()

@@ -73,6 +73,12 @@ hops = 15
 bare_newline = "normalize"
 helo_check = "fcrdns"
 reverse_dns = true
+[milters]
+use = ["inet:8891@LOCALHOST", "unix:/run/x.sock"]
+connect_timeout = "1s"
+command_timeout = "2s"
+content_timeout = "3m"
+when_gone = "reject"
 )";
 
 }  // namespace
@@ -124,6 +130,10 @@ TEST_CASE("an empty file is all defaults") {
   CHECK(mx.messages.hops == 50);
   CHECK(mx.messages.bare_newline == "reject");
   CHECK(mx.messages.helo_check == "syntax");
+  CHECK(mx.milters.use.empty());
+  CHECK(mx.milters.command_timeout == 30s);
+  CHECK(mx.milters.content_timeout == 5min);
+  CHECK(mx.milters.when_gone == "tempfail");
   CHECK(mx.relay.fallback == "deny");
   CHECK(mx.delivery.retry == std::vector<Duration>{15min, 30min, 60min, 4h});
 
@@ -174,6 +184,11 @@ TEST_CASE("every value arrives") {
   CHECK(server.messages.bare_newline == "normalize");
   CHECK(server.messages.helo_check == "fcrdns");
   CHECK(server.messages.reverse_dns);
+  CHECK(server.milters.use == std::vector<std::string>{"inet:8891@localhost", "unix:/run/x.sock"});
+  CHECK(server.milters.connect_timeout == 1s);
+  CHECK(server.milters.command_timeout == 2s);
+  CHECK(server.milters.content_timeout == 3min);
+  CHECK(server.milters.when_gone == "reject");
 }
 
 TEST_CASE("what is shown reads back the same") {

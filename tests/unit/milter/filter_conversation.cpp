@@ -50,7 +50,7 @@ struct Talk {
       if (!*packet) break;
       commands += (*packet)->command;
       last = (*packet)->data;
-      if ((*packet)->command == 'D') macros = (*packet)->data;
+      if ((*packet)->command == 'D') told_macros = (*packet)->data;
     }
     return commands;
   }
@@ -65,7 +65,7 @@ struct Talk {
     if (sent.ends_with('M')) answer('c');
     return sent;
   }
-  std::string last, macros;
+  std::string last, told_macros;
 };
 
 }  // namespace
@@ -75,7 +75,7 @@ TEST_CASE("steps that a filter wants are told with their macros (S97)") {
   CHECK(talk.conversation.on_connect(talk.facts) == Expects::answer);
   CHECK(talk.take() == "DC");
   CHECK(talk.last == "[192.0.2.7]\0004\1\2192.0.2.7\0"sv);
-  CHECK(talk.macros.starts_with("Cj\0us.test\0_\0[192.0.2.7]\0"sv));
+  CHECK(talk.told_macros.starts_with("Cj\0us.test\0_\0[192.0.2.7]\0"sv));
   CHECK(talk.answer('c') == 'c');
   CHECK(talk.conversation.on_helo("client.test", talk.facts) == Expects::answer);
   CHECK(talk.take() == "H");
@@ -142,7 +142,7 @@ TEST_CASE("negotiations that are none") {
 TEST_CASE("a filter chooses its macros") {
   Talk talk{action::all, 0, 6, "\0\0\0\2{client_addr}, j {unheard_of}\0\0\0\0\5\0"sv};
   talk.begin_message();
-  CHECK(talk.macros == "M{client_addr}\000192.0.2.7\0j\0us.test\0"sv);
+  CHECK(talk.told_macros == "M{client_addr}\000192.0.2.7\0j\0us.test\0"sv);
   // None at the end, where it named none.
   CHECK(talk.conversation.on_end_of_message(talk.facts) == Expects::answer);
   CHECK(talk.take() == "E");

@@ -238,7 +238,8 @@ std::expected<Answer, std::string> FilterConversation::rule(Ruled ruled) {
       if (of_connection || event == Event::unknown) return std::unexpected("a connection cannot be discarded");
       break;
     case Ruling::skip:
-      if (event != Event::body || !has(habit::skip)) return std::unexpected("there is nothing to skip");
+      // libmilter sends it wherever it was offered, and it was.
+      if (event != Event::body) return std::unexpected("there is nothing to skip");
       body_skipped_ = true;
       break;
     default:

@@ -493,7 +493,7 @@ class Gone(FilterCase):
                 with self.session() as wire:
                     self.assert_gone(self.offer(wire), "tempfail", change)
             self.assertEqual(self.mailbox(ANN), [])
-        for script in ({b"R": packet(b"h", text("X", "1")) + packet(b"c")}, {b"B": b"s"}, {b"C": DISCARD}):
+        for script in ({b"R": packet(b"h", text("X", "1")) + packet(b"c")}, {b"L": b"s"}, {b"C": DISCARD}):
             with FakeFilter(script=script) as one:
                 self.begin(one)
                 with self.session() as wire:

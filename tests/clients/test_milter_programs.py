@@ -206,13 +206,14 @@ class WithOpenDkim(ProgramCase):
     def test_signs_and_verifies(self):
         body = b".a dot\r\n" + b"line\r\n" * 30_000
         signed = self.submit(b"From: Ann <ann@example.test>\r\nTo: b\r\nSubject: a\r\n\tfolded one\r\n\r\n" + body)
-        self.assertRegex(signed, rb"(?s)\+0000\r\nDKIM-Signature: v=1; a=rsa-sha256; c=relaxed/simple; d=example\.test; s=mail")
+        # In front of our own Received, as behind Sendmail.
+        self.assertRegex(signed[:300], rb"\r\nDKIM-Signature: v=1; a=rsa-sha256; c=relaxed/simple; d=example\.test; s=mail;\r\n\tt=")
         letter = signed[signed.index(b"DKIM-Signature"):]
         self.assert_taken(letter)
-        self.assertRegex(self.mailbox(ANN)[0], rb"Authentication-Results: mx\.example\.test;\s+dkim=pass")
+        self.assertRegex(self.mailbox(ANN)[0][:1500], rb"Authentication-Results: mx\.example\.test;\s+dkim=pass")
         self.empty(ANN)
         self.assert_taken(letter.replace(b"folded one", b"other one"))
-        self.assertRegex(self.mailbox(ANN)[0], rb"Authentication-Results: mx\.example\.test;\s+dkim=fail")
+        self.assertRegex(self.mailbox(ANN)[0][:1500], rb"Authentication-Results: mx\.example\.test;\s+dkim=fail")
 
 
 class WithRspamd(ProgramCase):

@@ -20,26 +20,6 @@ constexpr std::uint64_t limit_told = 999'999;
 /// A refused chunk up to here is waited for to its end, and one up to twice the limit of messages.
 constexpr std::uint64_t skipped_chunk_limit = std::uint64_t{64} << 20U;
 
-Cause cause_of(routing::Outcome outcome) {
-  switch (outcome) {
-    case routing::Outcome::found:
-      return Cause::recipient_ok;
-    case routing::Outcome::no_domain:
-      return Cause::unknown_domain;
-    case routing::Outcome::not_ours:
-      return Cause::relaying_denied;
-    case routing::Outcome::too_far:
-      return Cause::routing_loop;
-    case routing::Outcome::full:
-      return Cause::mailbox_full;
-    case routing::Outcome::too_big:
-      return Cause::over_quota;
-    case routing::Outcome::unknown:
-      break;
-  }
-  return Cause::unknown_recipient;
-}
-
 mailstore::Owner make_owner(const CheckRecipient& asked, routing::Target& target) {
   mailstore::Owner owner;
   owner.mailbox = target.mailbox;
@@ -75,6 +55,26 @@ void add_owner(Transaction& transaction, const CheckRecipient& asked, routing::T
 }
 
 }  // namespace
+
+Cause cause_of(routing::Outcome outcome) {
+  switch (outcome) {
+    case routing::Outcome::found:
+      return Cause::recipient_ok;
+    case routing::Outcome::no_domain:
+      return Cause::unknown_domain;
+    case routing::Outcome::not_ours:
+      return Cause::relaying_denied;
+    case routing::Outcome::too_far:
+      return Cause::routing_loop;
+    case routing::Outcome::full:
+      return Cause::mailbox_full;
+    case routing::Outcome::too_big:
+      return Cause::over_quota;
+    case routing::Outcome::unknown:
+      break;
+  }
+  return Cause::unknown_recipient;
+}
 
 /// Which command may come when: Cause::ok, or why not.
 struct Conversation::Order {
@@ -281,10 +281,7 @@ Step Conversation::on_mail(std::string_view argument) {
   }
   Transaction transaction;
   if (mail->sender) {
-    if (mail->sender->domain.empty()) {
-      if (terms_.default_domain.empty()) return reply(Cause::bad_sender, "domain missing");
-      mail->sender->domain = terms_.default_domain;
-    }
+    if (!routing::complete(*mail->sender, terms_.default_domain)) return reply(Cause::bad_sender, "domain missing");
     transaction.envelope.reverse_path = common::format_address(*mail->sender);
   }
   transaction.declared = mail->size;
@@ -319,12 +316,9 @@ Step Conversation::on_rcpt(std::string_view argument) {
   auto rcpt = parse_rcpt(argument, transaction_->envelope.utf8 ? Charset::utf8 : Charset::ascii);
   if (!rcpt) return syntax_error(std::move(rcpt.error()));
   if (terms_.recipients != 0 && transaction_->recipients >= terms_.recipients) return reply(Cause::too_many_recipients);
-  if (rcpt->recipient.domain.empty()) {
-    if (terms_.default_domain.empty()) return reply(Cause::bad_recipient, "domain missing");
-    rcpt->recipient.domain = terms_.default_domain;  // RFC 5321 4.5.1 has <postmaster> so; the others are S07
-  }
+  if (!routing::complete(rcpt->recipient, terms_.default_domain)) return reply(Cause::bad_recipient, "domain missing");
   CheckRecipient question{.recipient = std::move(rcpt->recipient), .declared = transaction_->declared};
-  question.relay = may_relay() ? routing::Relay::allowed : routing::Relay::denied;
+  question.relay = relay_for(terms_, identity_ ? Client::authenticated : Client::stranger);
   question.notify = rcpt->notify;
   question.original_recipient = std::move(rcpt->original_recipient);
   return question;
@@ -343,10 +337,6 @@ Step Conversation::on_recipient(const CheckRecipient& asked, std::expected<routi
   if (++transaction_->recipients == 1) transaction_->recipient = common::format_address(asked.recipient);
   state_ = State::rcpt;
   return Send{{Cause::recipient_ok, {}}};
-}
-
-bool Conversation::may_relay() const {
-  return identity_ && terms_.relay_authenticated;
 }
 
 Step Conversation::on_message(const MessageEnd& end) {

@@ -125,6 +125,9 @@ struct MessageEnd {
   std::uint64_t octets = 0;  ///< when stored
 };
 
+/// What a recipient's client is told.
+Cause cause_of(routing::Outcome outcome);
+
 class Conversation {
  public:
   /// `terms` outlives the conversation. `channel` is asked when an exchange begins that may bind to TLS.
@@ -180,7 +183,6 @@ class Conversation {
   Step on_mail(std::string_view argument);
   Step on_vrfy(std::string_view argument);
   Step on_rcpt(std::string_view argument);
-  bool may_relay() const;
   Step on_bdat(std::string_view argument, Cause refused);
   Step fail_chunk(const Chunk& chunk, Cause cause);
   Reply message_reply(Cause cause) const;

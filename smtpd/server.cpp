@@ -116,10 +116,12 @@ std::expected<std::vector<std::string>, std::string> SmtpService::reload(const c
   auto reloaded = listeners_->reload(servers);
   if (!reloaded) {
     servers_.set(old);
-    (void)resolver_->configure(dns_);  // they were good before
+    (void)dispatch_->reload(configured_);  // they were good before
+    (void)resolver_->configure(dns_);
     return std::unexpected(std::move(reloaded.error()));
   }
   servers_.set(std::make_shared<const VirtualServers>(std::move(*made)));
+  configured_ = servers;
   dns_ = std::move(*dns);
   guard_->set_terms(common::auth::make_guard_terms(config.suite.guessing));
   return std::vector<std::string>{};

@@ -14,6 +14,9 @@ namespace {
 
 namespace log = common::log;
 
+/// Attempts of one domain at a time, where its destination has no limit.
+constexpr std::uint32_t widest = 1000;
+
 /// An address on its way out whose domain became ours, or whose people moved on.
 bool is_elsewhere(const routing::Resolution& found, const std::string& address) {
   return found.outcome != routing::Outcome::found || !found.targets.empty() || found.remotes.size() != 1 ||
@@ -57,14 +60,13 @@ asio::awaitable<void> Scheduler::attempt(Run& run, Group group) {
   for (const auto& recipient : group.recipients)
     release.hands.emplace_back(recipient.name.id.value, recipient.name.ordinal);
 
-  const auto plans = plans_.get();
+  const auto plans = this->plans();
   const auto* plan = plan_of(*plans, group.server);
   if (plan == nullptr) co_return;
   auto opened = queue_.open_message(group.id, worker_.scratch(), 0);
   if (!opened) {
     if (opened.error().code != mailstore::Errc::not_found) {
-      log::error("queue.message_unreadable",
-                 {{"id", mailstore::format_id(group.id)}, {"why", opened.error().detail}});
+      log::error("queue.message_unreadable", {{"id", mailstore::format_id(group.id)}, {"why", opened.error().detail}});
     }
     co_return;
   }
@@ -124,28 +126,32 @@ asio::awaitable<void> Scheduler::attempt(Run& run, Group group) {
     mailstore::Attempt attempt;
     attempt.at = now();
     attempt.answer = {0, "4.3.5", hop.error()};
-    run.trouble = std::move(attempt);
-    run.schedule = plan->schedule;
+    run.on_trouble(std::move(attempt), plan->schedule);
     co_return;
   }
-  co_await carry(run, group, envelope, *opened, *plan, std::move(*hop));
+  auto carrying = carry(run, group, envelope, *opened, *plan, std::move(*hop));
+  const auto kept = co_await std::move(carrying);
+  std::erase_if(release.hands, [&](const Hand& hand) { return std::ranges::find(kept, hand) != kept.end(); });
+  run.kept.insert(run.kept.end(), kept.begin(), kept.end());
 }
 
-asio::awaitable<void> Scheduler::carry(Run& run, const Group& group, const mailstore::Envelope& envelope,
-                                       const mailstore::OpenMessage& open, const ServerPlan& plan, NextHop hop) {
+asio::awaitable<std::vector<Scheduler::Hand>> Scheduler::carry(Run& run, const Group& group,
+                                                               const mailstore::Envelope& envelope,
+                                                               const mailstore::OpenMessage& open,
+                                                               const ServerPlan& plan, NextHop hop) {
+  std::vector<Hand> kept;
   const auto message = make_message(envelope, open, group.recipients);
   const auto destination = hop.host ? format_host_port(*hop.host) : run.domain;
+  lines_[run.domain].width = hop.connections == 0 ? widest : std::min(hop.connections, widest);
   co_await wait_for_lane(destination, {hop.connections, hop.rate, std::chrono::seconds{60}});
+  if (stopping_) co_return kept;
   struct Lane {
     Scheduler& scheduler;
     const std::string& destination;
     Pace::Sign sign = Pace::Sign::good;
-    ~Lane() {
-      scheduler.lanes_.end(destination, sign);
-      scheduler.freed_.cancel();
-    }
+    ~Lane() { scheduler.leave_lane(destination, sign); }
   } lane{*this, destination};
-  if (stopping_ || run.over()) co_return;
+  if (run.over()) co_return kept;
 
   Route route;
   route.domain = run.domain;
@@ -169,31 +175,35 @@ asio::awaitable<void> Scheduler::carry(Run& run, const Group& group, const mails
   std::vector<mailstore::Settlement> told;
   std::vector<report::Recipient> tell_of;
   std::vector<Failure> failures;
+  std::optional<mailstore::Attempt> met;
   for (std::size_t i = 0; i < group.recipients.size(); ++i) {
     const auto& recipient = group.recipients[i];
-    auto verdict = judge(delivery.answers[i], spoken, recipient, plan.schedule, at, chance());
+    const auto& answer = delivery.answers[i];
+    // Cut off by us: it waits as it did.
+    if (stopping_ && answer.outcome == Outcome::temporary && answer.code == 0) continue;
+    auto verdict = judge(answer, spoken, recipient, plan.schedule, at, chance());
     using enum Verdict::Fate;
-    if (verdict.fate != waits_domain) run.good = true;
-    const auto words = format_answer(delivery.answers[i]);
-    const std::string_view event = verdict.fate == failed ? "message.failed"
+    if (verdict.fate == untouched) continue;
+    if (verdict.fate != waits_domain) run.on_answer();
+    const auto words = format_answer(answer);
+    const std::string_view event = verdict.fate == failed                                  ? "message.failed"
                                    : verdict.fate == waits || verdict.fate == waits_domain ? "message.deferred"
                                                                                            : "message.delivered";
-    log::info(event, {{"id", message.id},
-                      {"to", recipient.address},
-                      {"peer", spoken.peer},
-                      {"tls", spoken.tls},
-                      {"why", words}});
+    log::info(
+        event,
+        {{"id", message.id}, {"to", recipient.address}, {"peer", spoken.peer}, {"tls", spoken.tls}, {"why", words}});
     switch (verdict.fate) {
       case delivered:
       case relayed: {
         delivered_.fetch_add(1, std::memory_order_relaxed);
-        const auto outcome = verdict.fate == relayed ? mailstore::QueueOutcome::relayed : mailstore::QueueOutcome::delivered;
+        const auto outcome =
+            verdict.fate == relayed ? mailstore::QueueOutcome::relayed : mailstore::QueueOutcome::delivered;
         mailstore::Settlement leaves{recipient.name, mailstore::Leaves{outcome, verdict.attempt}};
         // A server that does DSN reports success itself (RFC 3461 5.2.2).
         if (verdict.fate == relayed && report::is_wanted(report::Action::relayed, recipient.notify)) {
           report::Recipient about;
           about.address = recipient.address;
-          about.original = message.recipients[i].original_recipient;
+          about.original = report::readable_original(message.recipients[i].original_recipient);
           about.action = report::Action::relayed;
           about.status = "2.0.0";
           about.peer = delivery.host;
@@ -210,20 +220,25 @@ asio::awaitable<void> Scheduler::carry(Run& run, const Group& group, const mails
         failed_.fetch_add(1, std::memory_order_relaxed);
         failures.push_back({recipient, std::move(verdict.attempt), {}});
         break;
+      case untouched:
+        break;
       case waits:
         deferred_.fetch_add(1, std::memory_order_relaxed);
         outcomes.push_back({recipient.name, mailstore::Stays{std::move(verdict.attempt), verdict.due}});
         break;
       case waits_domain:
         deferred_.fetch_add(1, std::memory_order_relaxed);
-        run.trouble = std::move(verdict.attempt);
-        run.schedule = plan.schedule;
+        met = verdict.attempt;
+        kept.emplace_back(recipient.name.id.value, recipient.name.ordinal);
+        run.undecided.push_back({recipient.name, mailstore::Stays{std::move(verdict.attempt), verdict.due}});
         break;
     }
   }
+  if (met) run.on_trouble(std::move(*met), plan.schedule);
   if (!outcomes.empty()) co_await settle(std::move(outcomes));
   if (!told.empty()) co_await tell(plan, group.id, envelope, open, std::move(told), std::move(tell_of));
   if (!failures.empty()) co_await give_up(plan, group.id, std::move(failures));
+  co_return kept;
 }
 
 /// It goes on under the id of a copy, to mailboxes of ours or to other addresses.
@@ -265,16 +280,14 @@ asio::awaitable<void> Scheduler::expand(const mailstore::QueuedRecipient& recipi
   const auto successor_id = mailstore::format_id(draft->id());
   std::vector<mailstore::Settlement> outcomes{
       {recipient.name, mailstore::Leaves{mailstore::QueueOutcome::expanded, std::move(attempt)}}};
-  auto settling =
-      queue_.settle(std::move(outcomes), mailstore::Successor{std::move(*draft), std::move(onward), facts});
+  auto settling = queue_.settle(std::move(outcomes), mailstore::Successor{std::move(*draft), std::move(onward), facts});
   const auto settled = co_await std::move(settling);
   if (!settled) {
     log::error("queue.failed", {{"id", mailstore::format_id(recipient.name.id)}, {"why", settled.error().detail}});
     co_return;
   }
-  log::info("message.expanded", {{"id", mailstore::format_id(recipient.name.id)},
-                                 {"to", recipient.address},
-                                 {"successor", successor_id}});
+  log::info("message.expanded",
+            {{"id", mailstore::format_id(recipient.name.id)}, {"to", recipient.address}, {"successor", successor_id}});
 }
 
 }  // namespace smtpd::outbound

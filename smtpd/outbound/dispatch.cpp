@@ -19,24 +19,13 @@ std::uint32_t throw_dice(std::uint32_t bound) {
   return std::uniform_int_distribution<std::uint32_t>{0, bound - 1}(source);
 }
 
-/// In all: the widest of what the virtual servers allow; 0: no limit.
-std::uint32_t connections_of(const std::vector<common::config::Server>& servers) {
-  std::uint32_t most = 0;
-  for (const auto& server : servers) {
-    if (server.outbound.connections == 0) return 0;
-    most = std::max(most, static_cast<std::uint32_t>(server.outbound.connections));
-  }
-  return most;
-}
-
 }  // namespace
 
 Dispatch::Dispatch(mailstore::Store& store, common::dns::Resolver& resolver, const common::Clock& clock,
-                   Carrier::Setup setup, std::shared_ptr<const Plans> plans, std::uint32_t connections)
+                   Carrier::Setup setup, std::shared_ptr<const Plans> plans)
     : worker_(std::make_unique<common::net::Worker>(clock)),
       names_(resolver),
-      scheduler_(std::make_unique<Scheduler>(store, *worker_, names_, std::move(setup), std::move(plans),
-                                             connections)) {}
+      scheduler_(std::make_unique<Scheduler>(store, *worker_, names_, std::move(setup), std::move(plans))) {}
 
 Dispatch::~Dispatch() {
   stop(std::chrono::milliseconds{0});
@@ -64,9 +53,8 @@ std::expected<std::unique_ptr<Dispatch>, std::string> Dispatch::make(
   setup.unchecked = std::move(*unchecked);
   setup.verified = std::move(*verified);
   setup.dice = throw_dice;
-  return std::unique_ptr<Dispatch>{new Dispatch{store, resolver, clock, std::move(setup),
-                                                std::make_shared<const Plans>(std::move(*plans)),
-                                                connections_of(servers)}};
+  return std::unique_ptr<Dispatch>{
+      new Dispatch{store, resolver, clock, std::move(setup), std::make_shared<const Plans>(std::move(*plans))}};
 }
 
 void Dispatch::start() {
@@ -96,7 +84,14 @@ void Dispatch::stop(std::chrono::milliseconds grace) {
   });
   if (!scheduler_->crowd().wait_empty(grace)) {
     asio::post(worker_->context(), [this] { worker_->end_sessions(true); });
-    scheduler_->crowd().wait_empty(last_call);
+    if (!scheduler_->crowd().wait_empty(last_call)) {
+      // Something still waits for the machine. The process ends in a moment: what it holds is not torn from under it.
+      worker_->stop();
+      thread_.join();
+      (void)scheduler_.release();
+      (void)worker_.release();
+      return;
+    }
   }
   worker_->stop();
   thread_.join();

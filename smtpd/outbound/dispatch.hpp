@@ -39,7 +39,7 @@ class Dispatch {
 
  private:
   Dispatch(mailstore::Store& store, common::dns::Resolver& resolver, const common::Clock& clock, Carrier::Setup setup,
-           std::shared_ptr<const Plans> plans, std::uint32_t connections);
+           std::shared_ptr<const Plans> plans);
 
   std::unique_ptr<common::net::Worker> worker_;
   DnsNames names_;

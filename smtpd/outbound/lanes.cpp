@@ -1,5 +1,7 @@
 #include "smtpd/outbound/lanes.hpp"
 
+#include <algorithm>
+
 namespace smtpd::outbound {
 namespace {
 
@@ -58,6 +60,15 @@ std::uint32_t Lanes::running(std::string_view destination) const {
 std::uint32_t Lanes::window(std::string_view destination) const {
   const auto found = destinations_.find(destination);
   return found == destinations_.end() ? 0 : found->second.pace.window();
+}
+
+std::uint32_t Lanes::room(std::string_view destination) const {
+  const auto found = destinations_.find(destination);
+  if (found == destinations_.end()) return 1;
+  const auto& to = found->second;
+  auto most = to.pace.window();
+  if (to.connections != 0) most = std::min(most, to.connections);
+  return most > to.running ? most - to.running : 0;
 }
 
 void Lanes::forget_idle(Time now) {

@@ -18,6 +18,7 @@ class Lanes {
   using Time = TokenBucket::Time;
   /// `total`: connections in all; 0: no limit.
   explicit Lanes(std::uint32_t total) : total_(total) {}
+  void set_total(std::uint32_t total) { total_ = total; }
 
   /// What holds for a destination; read at its first message and again when it has been idle.
   struct Limits {
@@ -43,6 +44,8 @@ class Lanes {
   std::uint32_t running() const { return running_; }
   std::uint32_t running(std::string_view destination) const;
   std::uint32_t window(std::string_view destination) const;
+  /// How many more may begin there as far as the destination goes.
+  std::uint32_t room(std::string_view destination) const;
   std::size_t destinations() const { return destinations_.size(); }
   /// Forgets destinations at which nothing is under way and whose bucket is full again; called now and then.
   void forget_idle(Time now);

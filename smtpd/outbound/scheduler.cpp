@@ -5,7 +5,9 @@
 #include <asio/detached.hpp>
 #include <asio/post.hpp>
 #include <asio/redirect_error.hpp>
+#include <asio/steady_timer.hpp>
 #include <asio/use_awaitable.hpp>
+#include <utility>
 
 #include "common/log.hpp"
 
@@ -23,23 +25,29 @@ constexpr std::size_t page_size = 100;
 constexpr std::size_t domains_page = 1000;
 /// Recipients of one message that go together; the peer may want fewer.
 constexpr std::size_t most_together = 100;
-constexpr std::chrono::seconds after_trouble{30};  // with the store: what was due is looked at again then
+/// Domains at a time. Each costs some KiB while it runs, and some hundred octets while it waits.
+constexpr std::size_t most_runs = 2000;
+/// With the store, or with what the machine lacks: what was due is looked at again then.
+constexpr std::chrono::seconds after_trouble{30};
+/// A timer that comes in a moment comes too often.
+constexpr std::chrono::milliseconds least_wait{500};
+
+/// For everybody: one of all the lanes is free (S60).
+constexpr std::string_view any_lane;
 
 }  // namespace
 
 Scheduler::Scheduler(mailstore::Store& store, common::net::Worker& worker, NameService& names, Carrier::Setup setup,
-                     std::shared_ptr<const Plans> plans, std::uint32_t connections)
+                     std::shared_ptr<const Plans> plans)
     : store_(store),
       queue_(store.queue()),
       worker_(worker),
       carrier_(worker, names, setup),
       dice_(setup.dice),
-      lanes_(connections),
+      lanes_(plans->connections),
       reporter_(store, worker.clock()),
       plans_(std::move(plans)),
-      freed_(worker.context()) {
-  freed_.expires_at(std::chrono::steady_clock::time_point::max());
-}
+      turns_(worker.context().get_executor()) {}
 
 Scheduler::~Scheduler() = default;
 
@@ -73,7 +81,7 @@ bool Scheduler::start() {
 void Scheduler::stop() {
   stopping_ = true;
   worker_.deadlines().clear(ticking_);
-  freed_.cancel();
+  turns_.call_all();
 }
 
 void Scheduler::on_tick(void* context) {
@@ -83,22 +91,19 @@ void Scheduler::on_tick(void* context) {
 void Scheduler::tick() {
   if (stopping_) return;
   const bool housekeeping = ++ticks_ % ticks_between_housekeeping == 0;
-  if (!lock_) {
-    if (housekeeping) {
-      start();
-    } else {
-      worker_.deadlines().set(ticking_, worker_.clock().steady() + tick_width, &Scheduler::on_tick, this);
-    }
+  if (!lock_ && housekeeping) {
+    start();
     return;
   }
   worker_.deadlines().set(ticking_, worker_.clock().steady() + tick_width, &Scheduler::on_tick, this);
+  if (!lock_) return;
   look_for_changes();
   const auto at = now();
   while (!timers_.empty() && timers_.begin()->first <= at) {
     const auto domain = std::move(timers_.begin()->second);
     timers_.erase(timers_.begin());
     if (const auto line = lines_.find(domain); line != lines_.end()) line->second.timer = {};
-    begin(domain);
+    begin(domain, Reach::everything);
   }
   if (housekeeping) lanes_.forget_idle(worker_.clock().steady());
 }
@@ -110,7 +115,8 @@ void Scheduler::look_for_changes() {
     log::error("queue.failed", {{"why", status.error().detail}});
     return;
   }
-  held_ = status->held;
+  // A release concerns all domains, and none of their rows.
+  if (std::exchange(held_, status->held) != status->held) known_changes_ = 0;
   if (known_changes_ != 0 && status->changes == known_changes_) return;
   std::string after;
   for (;;) {
@@ -119,7 +125,7 @@ void Scheduler::look_for_changes() {
       log::error("queue.failed", {{"why", page.error().detail}});
       return;
     }
-    for (const auto& domain : page->domains) begin(domain.name);
+    for (const auto& domain : page->domains) begin(domain.name, Reach::everything);
     if (!page->more) break;
     after = page->last;
   }
@@ -127,26 +133,45 @@ void Scheduler::look_for_changes() {
 }
 
 void Scheduler::wake(std::vector<mailstore::QueueName> names) {
-  for (const auto& name : names) begin(name.domain);
+  if (stopping_) return;
+  for (auto& name : names) {
+    auto& line = lines_[name.domain];
+    mailstore::QueuePlace before{name.domain, {name.id.value - 1}, 0xffff};
+    if (!line.arrived || before < *line.arrived) line.arrived = std::move(before);
+    begin(name.domain, Reach::arrivals);
+  }
 }
 
-void Scheduler::begin(const std::string& domain) {
+void Scheduler::begin(const std::string& domain, Reach reach) {
   if (stopping_) return;
   auto& line = lines_[domain];
-  if (line.running) {
-    line.again = true;
+  if (reach == Reach::everything) line.again = true;
+  if (line.running) return;
+  line.running = true;
+  if (runs_ >= most_runs) {
+    next_.push_back(domain);
     return;
   }
-  line.running = true;
+  spawn(domain);
+}
+
+void Scheduler::spawn(const std::string& domain) {
+  ++runs_;
   asio::co_spawn(worker_.context(), run(domain), [this, domain](const std::exception_ptr& error) {
-    if (!error) return;
-    try {
-      std::rethrow_exception(error);
-    } catch (const std::exception& wrong) {
-      log::error("queue.run_failed", {{"domain", domain}, {"why", wrong.what()}});
+    --runs_;
+    if (error) {
+      try {
+        std::rethrow_exception(error);
+      } catch (const std::exception& wrong) {
+        log::error("queue.run_failed", {{"domain", domain}, {"why", wrong.what()}});
+      }
+      lines_[domain].running = false;
+      set_timer(domain, now() + after_trouble);
     }
-    lines_[domain].running = false;
-    set_timer(domain, now() + after_trouble);
+    if (next_.empty() || stopping_) return;
+    const auto next = std::move(next_.front());
+    next_.pop_front();
+    spawn(next);
   });
 }
 
@@ -162,10 +187,11 @@ void Scheduler::set_timer(const std::string& domain, Time at) {
 }
 
 asio::awaitable<void> Scheduler::run(std::string domain) {
-  Run run{std::move(domain)};
+  const common::net::Member member{crowd_};
+  Run run{std::move(domain), worker_.context()};
   for (bool more = true; more && !stopping_;) {
-    lines_[run.domain].again = false;
     run.good = false;
+    run.streak = 0;
     run.trouble.reset();
     auto row = queue_.domain(run.domain);
     if (!row) {
@@ -175,23 +201,32 @@ asio::awaitable<void> Scheduler::run(std::string domain) {
     }
     if (!*row) break;
     run.row = std::move(**row);
-    co_await age(run);
+    if (lines_[run.domain].again) co_await age(run);
     co_await do_round(run);
     co_await end_round(run);
-    more = lines_[run.domain].again;
+    const auto& line = lines_[run.domain];
+    more = line.again || line.arrived;
   }
   leave(run);
 }
 
 /// Begins an attempt for everything that is due, as fast as the limits allow, and waits for the last to end.
 asio::awaitable<void> Scheduler::do_round(Run& run) {
-  std::optional<mailstore::QueuePlace> after;
-  std::optional<mailstore::DuePlace> after_due;
   const bool open = !held_ && !run.row.suspended;
   const bool round = open && run.row.next_round <= now();
-  for (;;) {
+  std::optional<mailstore::QueuePlace> after;
+  std::optional<mailstore::DuePlace> after_due;
+  for (bool more = false; !stopping_ && !run.over();) {
+    if (!more) {
+      // What came meanwhile goes along at once. Before it there is nothing new, unless everything is to be looked at.
+      auto& line = lines_[run.domain];
+      auto arrived = std::exchange(line.arrived, std::nullopt);
+      const bool everything = std::exchange(line.again, false);
+      if (!everything && !arrived) break;
+      after = everything ? std::nullopt : std::move(arrived);
+      after_due.reset();
+    }
     std::vector<mailstore::QueuedRecipient> recipients;
-    bool more = false;
     if (round) {
       auto page = queue_.ready(run.domain, now(), after, page_size);
       if (!page) break;
@@ -210,94 +245,96 @@ asio::awaitable<void> Scheduler::do_round(Run& run) {
       const bool bounce = recipient.state == mailstore::QueueState::bounce;
       return (!open && !bounce) || !in_hand_.emplace(recipient.name.id.value, recipient.name.ordinal).second;
     });
-    std::vector<Group> groups;
-    for (auto& recipient : recipients) {
-      const bool fits = !groups.empty() && groups.back().id == recipient.name.id &&
-                        groups.back().reroute == recipient.reroute &&
-                        groups.back().recipients.front().state == recipient.state &&
-                        groups.back().recipients.size() < most_together;
-      if (!fits) groups.push_back({recipient.name.id, recipient.server, recipient.reroute, {}});
-      groups.back().recipients.push_back(std::move(recipient));
-    }
-    for (auto& group : groups) {
-      // A dead domain costs one attempt a round: until somebody there was spoken to, one goes alone.
-      while (run.under_way > 0 && !run.good && !lines_[run.domain].proven && !stopping_) {
-        asio::error_code ignored;
-        auto freed = asio::redirect_error(asio::use_awaitable, ignored);
-        co_await freed_.async_wait(freed);
-      }
-      const bool bounce = group.recipients.front().state == mailstore::QueueState::bounce;
-      if (stopping_ || (run.over() && !bounce)) {
-        for (const auto& recipient : group.recipients)
-          in_hand_.erase({recipient.name.id.value, recipient.name.ordinal});
-        continue;
-      }
-      ++run.under_way;
-      auto going = attempt(run, std::move(group));
-      asio::co_spawn(worker_.context(), std::move(going), [this, &run](const std::exception_ptr& error) {
-        --run.under_way;
-        freed_.cancel();
-        if (!error) return;
-        try {
-          std::rethrow_exception(error);
-        } catch (const std::exception& wrong) {
-          log::error("queue.attempt_failed", {{"domain", run.domain}, {"why", wrong.what()}});
-        }
-      });
-    }
-    if (stopping_ || run.over()) break;
-    if (more) continue;
-    // What came meanwhile goes along at once, wherever it stands in the order.
-    if (!std::exchange(lines_[run.domain].again, false)) break;
-    after.reset();
-    after_due.reset();
+    co_await launch(run, std::move(recipients));
   }
   while (run.under_way > 0) {
     asio::error_code ignored;
-    auto freed = asio::redirect_error(asio::use_awaitable, ignored);
-    co_await freed_.async_wait(freed);
+    auto ended = asio::redirect_error(asio::use_awaitable, ignored);
+    co_await run.ended.async_wait(ended);
+  }
+}
+
+/// Recipients of one message that take the same way go together.
+asio::awaitable<void> Scheduler::launch(Run& run, std::vector<mailstore::QueuedRecipient> recipients) {
+  std::vector<Group> groups;
+  for (auto& recipient : recipients) {
+    const bool fits =
+        !groups.empty() && groups.back().id == recipient.name.id && groups.back().reroute == recipient.reroute &&
+        groups.back().recipients.front().state == recipient.state && groups.back().recipients.size() < most_together;
+    if (!fits) groups.push_back({recipient.name.id, recipient.server, recipient.reroute, {}});
+    groups.back().recipients.push_back(std::move(recipient));
+  }
+  for (auto& group : groups) {
+    const bool bounce = group.recipients.front().state == mailstore::QueueState::bounce;
+    // A dead domain costs one attempt a round: until somebody there was spoken to, one goes alone.
+    for (;;) {
+      const auto& line = lines_[run.domain];
+      const auto most = run.may_widen(line.proven) ? line.width * 2 : 1;
+      if (run.under_way < most || stopping_) break;
+      asio::error_code ignored;
+      auto ended = asio::redirect_error(asio::use_awaitable, ignored);
+      co_await run.ended.async_wait(ended);
+    }
+    if (stopping_ || (run.over() && !bounce)) {
+      for (const auto& recipient : group.recipients) in_hand_.erase({recipient.name.id.value, recipient.name.ordinal});
+      continue;
+    }
+    ++run.under_way;
+    auto going = attempt(run, std::move(group));
+    asio::co_spawn(worker_.context(), std::move(going), [this, &run](const std::exception_ptr& error) {
+      --run.under_way;
+      run.ended.cancel();
+      if (!error) return;
+      try {
+        std::rethrow_exception(error);
+      } catch (const std::exception& wrong) {
+        log::error("queue.attempt_failed", {{"domain", run.domain}, {"why", wrong.what()}});
+      }
+    });
   }
 }
 
 asio::awaitable<void> Scheduler::wait_for_lane(const std::string& destination, Lanes::Limits limits) {
-  for (;;) {
+  auto place = Turns::Place::tail;
+  while (!stopping_) {
     const auto verdict = lanes_.begin(destination, limits, worker_.clock().steady());
     if (verdict.hold == Lanes::Hold::none) co_return;
-    // Connections that rest count too (S60).
-    if (verdict.hold == Lanes::Hold::total) carrier_.drop_idle();
-    asio::error_code ignored;
-    if (verdict.hold == Lanes::Hold::rate) {
-      asio::steady_timer until{worker_.context(), verdict.at};
-      auto due = asio::redirect_error(asio::use_awaitable, ignored);
-      co_await until.async_wait(due);
-    } else {
-      auto freed = asio::redirect_error(asio::use_awaitable, ignored);
-      co_await freed_.async_wait(freed);
-    }
+    const bool total = verdict.hold == Lanes::Hold::total;
+    const bool rate = verdict.hold == Lanes::Hold::rate;
+    auto waiting = turns_.wait(std::string{total ? any_lane : destination}, place,
+                               rate ? verdict.at : std::chrono::steady_clock::time_point::max());
+    co_await std::move(waiting);
+    place = Turns::Place::head;
   }
+}
+
+void Scheduler::leave_lane(const std::string& destination, Pace::Sign sign) {
+  lanes_.end(destination, sign);
+  turns_.call(destination, lanes_.room(destination));
+  turns_.call(any_lane, 1);
 }
 
 /// One row says how the domain stands, however many wait on it.
 asio::awaitable<void> Scheduler::end_round(Run& run) {
   auto& line = lines_[run.domain];
   std::vector<mailstore::Round> rounds;
-  if (run.over()) {
-    line.proven = false;
+  std::vector<mailstore::Settlement> own;
+  const bool dead = run.over();
+  line.proven = !dead && (run.good || line.proven);
+  if (dead) {
+    run.undecided.clear();
     const auto next = next_attempt(*run.schedule, run.row.failed_rounds + 1, now(), now(), chance());
     rounds.push_back({run.domain, next, *run.trouble});
     log::info("domain.deferred", {{"domain", run.domain},
                                   {"peer", run.trouble->peer},
                                   {"why", run.trouble->answer.text},
                                   {"rounds", std::uint64_t{run.row.failed_rounds} + 1}});
-  } else if (run.good && run.row.failed_rounds > 0) {
-    rounds.push_back({run.domain, {}, {}});
+  } else {
+    own = std::exchange(run.undecided, {});
+    if (run.good && run.row.failed_rounds > 0) rounds.push_back({run.domain, {}, {}});
   }
-  if (run.good) line.proven = true;
-  if (rounds.empty()) co_return;
-  std::vector<mailstore::Settlement> nothing;
-  auto settling = queue_.settle(std::move(nothing), std::move(rounds));
-  const auto settled = co_await std::move(settling);
-  if (!settled) log::error("queue.failed", {{"domain", run.domain}, {"why", settled.error().detail}});
+  if (!rounds.empty() || !own.empty()) co_await settle(own, std::move(rounds));
+  for (const auto& hand : std::exchange(run.kept, {})) in_hand_.erase(hand);
 }
 
 /// When it is to be looked at again.
@@ -305,29 +342,46 @@ void Scheduler::leave(Run& run) {
   auto& line = lines_[run.domain];
   line.running = false;
   if (stopping_) return;
+  if (line.again || line.arrived) return begin(run.domain, Reach::arrivals);
   const auto row = queue_.domain(run.domain);
   if (!row) return set_timer(run.domain, now() + after_trouble);
   if (!*row || ((*row)->waiting == 0 && (*row)->held == 0)) {
-    lines_.erase(run.domain);
+    // What is remembered of a domain that takes mail spares the next message the probe.
+    if (!line.proven && line.timer == Time{}) lines_.erase(run.domain);
     return;
   }
-  const auto plans = plans_.get();
+  const auto known = plans();
+  const bool open = !held_ && !(*row)->suspended;
   Time at = Time::max();
-  if ((*row)->next_due != mailstore::no_time) at = (*row)->next_due;
-  if ((*row)->waiting > (*row)->due_alone && (*row)->next_round != mailstore::no_time)
-    at = std::min(at, (*row)->next_round);
+  if (open && (*row)->next_due != mailstore::no_time) at = (*row)->next_due;
+  if (open && (*row)->waiting > (*row)->due_alone) {
+    // Due, and all the same not done: something of ours was in the way.
+    const bool overdue = (*row)->next_round <= now();
+    at = std::min(at, overdue ? Time{now() + after_trouble} : (*row)->next_round);
+  }
   // Who is the next to have waited too long.
   if (const auto oldest = queue_.by_age(run.domain, std::nullopt, page_size)) {
     for (const auto& recipient : oldest->recipients) {
-      const auto* plan = plan_of(*plans, recipient.server);
-      if (plan == nullptr) continue;
+      const auto* plan = plan_of(*known, recipient.server);
+      if (plan == nullptr || is_badmail(recipient)) continue;
       const auto accepted = mailstore::accepted_at(recipient.name.id);
       at = std::min<Time>(at, accepted + plan->schedule.expire);
       if (!recipient.delay_noticed && plan->schedule.delay_notice.count() != 0)
         at = std::min<Time>(at, accepted + plan->schedule.delay_notice);
     }
   }
-  if (at != Time::max()) set_timer(run.domain, std::max<Time>(at, now() + std::chrono::milliseconds{500}));
+  if (at != Time::max()) set_timer(run.domain, std::max<Time>(at, now() + least_wait));
+}
+
+/// Those in force; what was made for others is forgotten.
+std::shared_ptr<const Plans> Scheduler::plans() {
+  auto newest = plans_.get();
+  if (newest != plans_in_use_) {
+    terms_.clear();
+    lanes_.set_total(newest->connections);
+    plans_in_use_ = newest;
+  }
+  return newest;
 }
 
 const ServerPlan* Scheduler::plan_of(const Plans& plans, std::string_view server) const {

@@ -1,9 +1,9 @@
 #pragma once
 
 #include <asio/awaitable.hpp>
-#include <asio/steady_timer.hpp>
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <expected>
 #include <map>
 #include <memory>
@@ -27,6 +27,7 @@
 #include "smtpd/outbound/lanes.hpp"
 #include "smtpd/outbound/next_hop.hpp"
 #include "smtpd/outbound/schedule.hpp"
+#include "smtpd/outbound/turns.hpp"
 #include "smtpd/outbound/verdict.hpp"
 #include "smtpd/report/reporter.hpp"
 #include "smtpd/routing/resolver.hpp"
@@ -43,13 +44,14 @@ struct ServerPlan {
 /// Of all of them; replaced whole by a reload.
 struct Plans {
   std::map<std::string, ServerPlan, std::less<>> servers;
-  std::string first;  ///< whose rules hold for mail of a server that is gone; empty: there is none
+  std::uint32_t connections = 0;  ///< in all (S60): the widest of what they allow; 0: no limit
+  std::string first;              ///< whose rules hold for mail of a server that is gone; empty: there is none
 };
 /// Reads the password files. Error: a sentence with the remedy.
 std::expected<Plans, std::string> make_plans(const std::vector<common::config::Server>& servers);
 
-/// Takes what is in the queue to where it belongs: which domain when, how many at a time, what an answer means, who is told.
-/// One for a store, on one worker's thread. Memory grows with the domains that mail waits for, not with the mail.
+/// Takes what is in the queue to where it belongs: which domain when, how many at a time, what an answer means, who is
+/// told. One for a store, on one worker's thread. Memory grows with the domains that mail waits for, not with the mail.
 class Scheduler {
  public:
   struct Counters {
@@ -57,7 +59,7 @@ class Scheduler {
   };
 
   Scheduler(mailstore::Store& store, common::net::Worker& worker, NameService& names, Carrier::Setup setup,
-            std::shared_ptr<const Plans> plans, std::uint32_t connections);
+            std::shared_ptr<const Plans> plans);
   ~Scheduler();
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;
@@ -70,17 +72,20 @@ class Scheduler {
   void stop();
   /// Any thread.
   Counters counters() const;
-  /// The attempts under way.
+  /// What is under way; none is left some moments after `stop` when the worker's sessions are ended.
   common::net::Crowd& crowd() { return crowd_; }
 
  private:
   /// What is known of a domain that mail waits for.
   struct Line {
-    bool running = false;
-    bool again = false;   ///< something came while it ran
-    bool proven = false;  ///< a message was taken there since the last trouble: many may go at once
-    Time timer{};         ///< of its entry among the timers; none: there is none
+    bool running = false;       ///< or about to
+    bool again = false;         ///< all of it is to be looked at once more
+    bool proven = false;        ///< somebody there was spoken to since the last trouble: many may go at once
+    std::uint32_t width = 100;  ///< attempts that its destination allows at a time
+    std::optional<mailstore::QueuePlace> arrived;  ///< before the first of what was accepted since the last look
+    Time timer{};                                  ///< of its entry among the timers; none: there is none
   };
+  enum class Reach : std::uint8_t { arrivals, everything };
   struct Run;
   /// Recipients of one message that are tried together.
   struct Group {
@@ -98,18 +103,22 @@ class Scheduler {
   void tick();
   void look_for_changes();
   void wake(std::vector<mailstore::QueueName> names);
-  void begin(const std::string& domain);
+  void begin(const std::string& domain, Reach reach);
+  void spawn(const std::string& domain);
   void set_timer(const std::string& domain, Time at);
   asio::awaitable<void> run(std::string domain);
   asio::awaitable<void> do_round(Run& run);
+  asio::awaitable<void> launch(Run& run, std::vector<mailstore::QueuedRecipient> recipients);
   asio::awaitable<void> wait_for_lane(const std::string& destination, Lanes::Limits limits);
+  void leave_lane(const std::string& destination, Pace::Sign sign);
   asio::awaitable<void> end_round(Run& run);
   void leave(Run& run);
 
   // attempt.cpp: one message to some recipients of one domain
   asio::awaitable<void> attempt(Run& run, Group group);
-  asio::awaitable<void> carry(Run& run, const Group& group, const mailstore::Envelope& envelope,
-                              const mailstore::OpenMessage& message, const ServerPlan& plan, NextHop hop);
+  /// Returns what stays in hand until it is known how the domain stands.
+  asio::awaitable<std::vector<Hand>> carry(Run& run, const Group& group, const mailstore::Envelope& envelope,
+                                           const mailstore::OpenMessage& message, const ServerPlan& plan, NextHop hop);
   asio::awaitable<void> expand(const mailstore::QueuedRecipient& recipient, const mailstore::Envelope& envelope,
                                routing::Resolution found);
 
@@ -119,15 +128,18 @@ class Scheduler {
     mailstore::Attempt attempt;
     std::string why;
   };
-  asio::awaitable<void> settle(std::vector<mailstore::Settlement> outcomes);
+  asio::awaitable<void> settle(std::vector<mailstore::Settlement> outcomes, std::vector<mailstore::Round> rounds = {});
   asio::awaitable<void> give_up(const ServerPlan& plan, mailstore::MessageId id, std::vector<Failure> failures);
   asio::awaitable<void> tell(const ServerPlan& plan, mailstore::MessageId id, const mailstore::Envelope& envelope,
                              const mailstore::OpenMessage& message, std::vector<mailstore::Settlement> outcomes,
                              std::vector<report::Recipient> recipients);
   asio::awaitable<void> set_aside(std::vector<mailstore::Settlement> outcomes, std::string why);
+  asio::awaitable<void> rest();
   asio::awaitable<void> age(Run& run);
+  static bool is_badmail(const mailstore::QueuedRecipient& recipient);
 
   const ServerPlan* plan_of(const Plans& plans, std::string_view server) const;
+  std::shared_ptr<const Plans> plans();
   std::shared_ptr<const ClientTerms> terms_for(const ServerPlan& plan, const NextHop& hop);
   Time now() const;
   std::uint32_t chance();
@@ -140,17 +152,20 @@ class Scheduler {
   Lanes lanes_;
   report::Reporter reporter_;
   common::daemon::Snapshot<Plans> plans_;
+  std::shared_ptr<const Plans> plans_in_use_;  ///< those that terms_ and lanes_ follow
 
   std::optional<mailstore::SchedulerLock> lock_;
   std::unordered_map<std::string, Line> lines_;
   std::multimap<Time, std::string> timers_;
   std::unordered_set<Hand, HandHash> in_hand_;
   std::unordered_map<std::string, std::shared_ptr<const ClientTerms>> terms_;
+  std::deque<std::string> next_;  ///< domains that wait until fewer runs are under way
+  std::size_t runs_ = 0;
+  Turns turns_;
   std::uint64_t known_changes_ = 0;
   bool held_ = false;
   bool stopping_ = false;
   common::net::Deadline ticking_;
-  asio::steady_timer freed_;  ///< cancelled whenever a lane is free
   std::uint32_t ticks_ = 0;
   common::net::Crowd crowd_;
   std::atomic<std::uint64_t> delivered_{0}, failed_{0}, deferred_{0}, reports_{0};

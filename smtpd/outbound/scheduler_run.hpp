@@ -1,8 +1,10 @@
 #pragma once
 
+#include <asio/steady_timer.hpp>
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "smtpd/outbound/scheduler.hpp"
 
@@ -10,14 +12,37 @@ namespace smtpd::outbound {
 
 /// One go at a domain, from the look at what is due to the last answer.
 struct Scheduler::Run {
-  explicit Run(std::string name) : domain(std::move(name)) {}
+  Run(std::string name, asio::io_context& context) : domain(std::move(name)), ended(context) {
+    ended.expires_at(std::chrono::steady_clock::time_point::max());
+  }
   std::string domain;
   mailstore::QueueDomain row;
+  asio::steady_timer ended;  ///< cancelled whenever an attempt is over
   std::uint32_t under_way = 0;
-  bool good = false;                            ///< somebody there was spoken to
-  std::optional<mailstore::Attempt> trouble;    ///< nobody was: the round has failed
-  std::optional<Schedule> schedule;             ///< of the message that found it out
-  bool over() const { return trouble && !good; }
+
+  // How the domain stands. One connection refused is no dead domain: it is dead when everybody who was under way at
+  // the first trouble, or came in between, had none but trouble.
+  bool good = false;  ///< somebody there was spoken to
+  std::uint32_t streak = 0;
+  std::uint32_t cohort = 0;
+  std::optional<mailstore::Attempt> trouble;  ///< the last
+  std::optional<Schedule> schedule;           ///< of the message that met it
+  /// Those that met trouble: with the domain's next round if it is dead, else at a time of their own.
+  std::vector<mailstore::Settlement> undecided;
+  std::vector<Hand> kept;  ///< theirs
+
+  void on_answer() {
+    good = true;
+    streak = 0;
+  }
+  void on_trouble(mailstore::Attempt attempt, const Schedule& whose) {
+    if (streak++ == 0) cohort = under_way;
+    trouble = std::move(attempt);
+    schedule = whose;
+  }
+  bool over() const { return streak > 0 && streak >= cohort; }
+  /// Whether another attempt may begin beside those under way: not before it is known that somebody is there.
+  bool may_widen(bool proven) const { return streak == 0 && (good || proven); }
 };
 
 }  // namespace smtpd::outbound

@@ -11,6 +11,10 @@ namespace {
 
 namespace log = common::log;
 
+/// A line of Turns of its own: no lane has this name.
+constexpr std::string_view unsettled = "\n";
+constexpr std::chrono::seconds store_rest{1};
+
 std::string words_of(const mailstore::Answer& answer) {
   if (answer.code == 0) return answer.text;
   std::string text = std::to_string(answer.code);
@@ -28,7 +32,7 @@ report::Recipient about(const mailstore::QueuedRecipient& recipient, const mails
   report::Recipient told;
   told.address = recipient.address;
   if (recipient.name.ordinal < envelope.remotes.size())
-    told.original = envelope.remotes[recipient.name.ordinal].original_recipient;
+    told.original = report::readable_original(envelope.remotes[recipient.name.ordinal].original_recipient);
   told.action = action;
   told.status = attempt.answer.enhanced;
   told.peer = name_of_peer(attempt.peer);
@@ -43,11 +47,21 @@ report::Recipient about(const mailstore::QueuedRecipient& recipient, const mails
 
 }  // namespace
 
-asio::awaitable<void> Scheduler::settle(std::vector<mailstore::Settlement> outcomes) {
-  auto settling = queue_.settle(std::move(outcomes));
-  const auto settled = co_await std::move(settling);
-  // Not settled is not lost: it is tried again, and the log says that it may be a double.
-  if (!settled) log::error("queue.not_settled", {{"why", settled.error().detail}});
+/// Until it is written, or the daemon stops: who forgets that a message was delivered delivers it twice.
+asio::awaitable<void> Scheduler::settle(std::vector<mailstore::Settlement> outcomes,
+                                        std::vector<mailstore::Round> rounds) {
+  for (;;) {
+    auto settling = queue_.settle(outcomes, rounds);
+    const auto settled = co_await std::move(settling);
+    if (settled) co_return;
+    log::error("queue.not_settled", {{"why", settled.error().detail}});
+    if (stopping_) co_return;
+    co_await rest();
+  }
+}
+
+bool Scheduler::is_badmail(const mailstore::QueuedRecipient& recipient) {
+  return recipient.state == mailstore::QueueState::held && recipient.reason.starts_with("badmail:");
 }
 
 /// They leave as failed, and who sent them hears of it.
@@ -81,31 +95,44 @@ asio::awaitable<void> Scheduler::tell(const ServerPlan& plan, mailstore::Message
                                       std::vector<report::Recipient> recipients) {
   const bool any_failed = std::ranges::any_of(
       recipients, [](const report::Recipient& each) { return each.action == report::Action::failed; });
-  auto making = reporter_.make(plan.reporting, id, envelope, message, std::move(recipients));
-  auto made = co_await std::move(making);
-  if (!made) {
+  for (;;) {
+    auto making = reporter_.make(plan.reporting, id, envelope, message, recipients);
+    auto made = co_await std::move(making);
     using enum report::Reporter::Refusal;
-    if (made.error() == trouble) co_return;  // nothing has changed: it is looked at again
-    if (!any_failed) {
-      co_await settle(std::move(outcomes));
+    if (!made && made.error() != trouble) {
+      if (!any_failed) {
+        co_await settle(std::move(outcomes));
+        co_return;
+      }
+      co_await set_aside(std::move(outcomes), made.error() == no_reverse_path
+                                                  ? "badmail: it failed, and has no sender to be told"
+                                                  : "badmail: it failed, and its sender is nobody here");
       co_return;
     }
-    co_await set_aside(std::move(outcomes), made.error() == no_reverse_path
-                                                ? "badmail: it failed, and has no sender to be told"
-                                                : "badmail: it failed, and its sender is nobody here");
-    co_return;
+    std::string why = "the report could not be written";
+    if (made) {
+      const auto report_id = mailstore::format_id(made->draft.id());
+      auto settling = queue_.settle(outcomes, std::move(*made));
+      const auto settled = co_await std::move(settling);
+      if (settled) {
+        if (!settled->successor_taken) co_return;
+        reports_.fetch_add(1, std::memory_order_relaxed);
+        log::info("message.report",
+                  {{"id", report_id}, {"about", mailstore::format_id(id)}, {"to", envelope.reverse_path}});
+        co_return;
+      }
+      why = settled.error().detail;
+    }
+    log::error("queue.not_settled", {{"id", mailstore::format_id(id)}, {"why", why}});
+    if (stopping_) co_return;
+    co_await rest();
   }
-  const auto report_id = mailstore::format_id(made->draft.id());
-  auto settling = queue_.settle(std::move(outcomes), std::move(*made));
-  const auto settled = co_await std::move(settling);
-  if (!settled) {
-    log::error("queue.not_settled", {{"id", mailstore::format_id(id)}, {"why", settled.error().detail}});
-    co_return;
-  }
-  if (!settled->successor_taken) co_return;
-  reports_.fetch_add(1, std::memory_order_relaxed);
-  log::info("message.report",
-            {{"id", report_id}, {"about", mailstore::format_id(id)}, {"to", envelope.reverse_path}});
+}
+
+/// A moment in which whatever ails the store may pass.
+asio::awaitable<void> Scheduler::rest() {
+  auto waiting = turns_.wait(std::string{unsettled}, Turns::Place::tail, std::chrono::steady_clock::now() + store_rest);
+  co_await std::move(waiting);
 }
 
 /// Kept with its cause until a person decides (S16).
@@ -130,7 +157,7 @@ asio::awaitable<void> Scheduler::set_aside(std::vector<mailstore::Settlement> ou
 /// Those that have waited too long go back, and those that have waited long are told so.
 asio::awaitable<void> Scheduler::age(Run& run) {
   constexpr std::size_t page_size = 100;
-  const auto plans = plans_.get();
+  const auto plans = this->plans();
   std::optional<mailstore::QueuePlace> after;
   for (bool more = true; more && !stopping_;) {
     const auto at = now();
@@ -145,8 +172,7 @@ asio::awaitable<void> Scheduler::age(Run& run) {
       if (plan == nullptr || in_hand_.contains({recipient.name.id.value, recipient.name.ordinal})) continue;
       const auto accepted = mailstore::accepted_at(recipient.name.id);
       // Badmail has no time that could be over: nobody is left to be told.
-      const bool aside = recipient.state == mailstore::QueueState::held && recipient.reason.starts_with("badmail:");
-      if (aside) continue;
+      if (is_badmail(recipient)) continue;
       if (is_expired(plan->schedule, at, accepted)) {
         any = true;
         const auto& last = recipient.last.at >= run.row.last.at ? recipient.last : run.row.last;

@@ -52,6 +52,8 @@ Verdict judge(const Answer& answer, const Spoken& spoken, const mailstore::Queue
       verdict.fate = failed;
       return verdict;
     case Outcome::untried:
+      verdict.fate = untouched;
+      return verdict;
     case Outcome::temporary:
     case Outcome::unknown:
       break;
@@ -62,11 +64,7 @@ Verdict judge(const Answer& answer, const Spoken& spoken, const mailstore::Queue
     verdict.attempt.answer.enhanced = time_over;
     return verdict;
   }
-  if (answer.outcome == Outcome::temporary && is_of_domain(answer)) {
-    verdict.fate = waits_domain;
-    return verdict;
-  }
-  verdict.fate = waits;
+  verdict.fate = answer.outcome == Outcome::temporary && is_of_domain(answer) ? waits_domain : waits;
   verdict.due = next_attempt(schedule, recipient.attempts + 1, now, accepted, chance);
   return verdict;
 }

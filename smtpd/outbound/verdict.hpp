@@ -23,16 +23,17 @@ struct Verdict {
     delivered,
     relayed,  ///< delivered, to a server that sends no reports
     failed,
+    untouched,     ///< nothing was said about it
     waits,         ///< until `due`: the answer is about this recipient
     waits_domain,  ///< for the domain's next round: nobody there could be spoken to
   };
   Fate fate = Fate::waits;
   mailstore::Attempt attempt;
-  Time due{};  ///< of `waits`
+  Time due{};  ///< of `waits`, and of `waits_domain` when the domain turns out to be well
 };
 
-/// `answer` is of an attempt on `recipient` that ended at `now`. A temporary failure is final once the message's time is
-/// over. `chance`: see next_attempt.
+/// `answer` is of an attempt on `recipient` that ended at `now`. A temporary failure is final once the message's time
+/// is over. `chance`: see next_attempt.
 Verdict judge(const Answer& answer, const Spoken& spoken, const mailstore::QueuedRecipient& recipient,
               const Schedule& schedule, Time now, std::uint32_t chance);
 

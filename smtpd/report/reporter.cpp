@@ -5,6 +5,7 @@
 
 #include "common/address.hpp"
 
+#include "smtpd/protocol/xtext.hpp"
 #include "smtpd/routing/resolver.hpp"
 
 namespace smtpd::report {
@@ -70,8 +71,8 @@ mailstore::Result<bool> add_recipient(mailstore::DirectoryView& directory, const
     envelope.owners.push_back(std::move(owner));
   }
   for (auto& remote : found->remotes) {
-    const bool there = std::ranges::any_of(envelope.remotes,
-                                           [&](const mailstore::Remote& other) { return other.address == remote; });
+    const bool there =
+        std::ranges::any_of(envelope.remotes, [&](const mailstore::Remote& other) { return other.address == remote; });
     if (there) continue;
     mailstore::Remote next;
     next.address = std::move(remote);
@@ -88,11 +89,19 @@ const std::string& sender_domain(const Reporting& reporting, const mailstore::En
 
 }  // namespace
 
+std::string readable_original(const std::string& original_recipient) {
+  const auto semicolon = original_recipient.find(';');
+  if (semicolon == original_recipient.npos) return {};
+  const auto plain = decode_xtext(std::string_view{original_recipient}.substr(semicolon + 1));
+  return plain ? original_recipient.substr(0, semicolon + 1) + *plain : original_recipient;
+}
+
 asio::awaitable<std::expected<mailstore::Successor, Reporter::Refusal>> Reporter::make(
     const Reporting& reporting, mailstore::MessageId id, const mailstore::Envelope& envelope,
     const mailstore::OpenMessage& original, std::vector<Recipient> recipients) {
   if (envelope.reverse_path.empty()) co_return std::unexpected(Refusal::no_reverse_path);
-  const bool any_failed = std::ranges::any_of(recipients, [](const Recipient& r) { return r.action == Action::failed; });
+  const bool any_failed =
+      std::ranges::any_of(recipients, [](const Recipient& r) { return r.action == Action::failed; });
 
   mailstore::Envelope to;
   to.server = reporting.server;
@@ -106,8 +115,7 @@ asio::awaitable<std::expected<mailstore::Successor, Reporter::Refusal>> Reporter
   }
 
   // Read once to learn what is in it, and a second time into the report: reports are rare, and memory is not for them.
-  const auto returned =
-      choose_returned(envelope.return_content, any_failed, original.stored_octets, most_returned);
+  const auto returned = choose_returned(envelope.return_content, any_failed, original.stored_octets, most_returned);
   std::string piece(piece_octets, '\0');
   Copy look{returned};
   for (std::uint64_t at = 0; at < original.stored_octets && !look.over();) {

@@ -15,9 +15,12 @@
 
 namespace smtpd::report {
 
+/// ORCPT as it came, with the xtext undone (RFC 3461 6.3): what report::Recipient wants. Empty stays empty.
+std::string readable_original(const std::string& original_recipient);
+
 /// How a virtual server signs its reports.
 struct Reporting {
-  std::string server;    ///< its id
+  std::string server;  ///< its id
   std::string hostname;
   std::string default_domain;
   std::string ndr_copy;    ///< gets a copy of each report of failure (S47); empty: nobody
@@ -34,9 +37,10 @@ class Reporter {
     nobody_there,     ///< the reverse-path is an address of ours that nobody has
     trouble,          ///< the store could not; later
   };
-  /// On `recipients` of the message `id`, whose octets `original` gives. The report goes to the reverse-path as any mail
-  /// would.
-  asio::awaitable<std::expected<mailstore::Successor, Refusal>> make(const Reporting& reporting, mailstore::MessageId id,
+  /// On `recipients` of the message `id`, whose octets `original` gives. The report goes to the reverse-path as any
+  /// mail would.
+  asio::awaitable<std::expected<mailstore::Successor, Refusal>> make(const Reporting& reporting,
+                                                                     mailstore::MessageId id,
                                                                      const mailstore::Envelope& envelope,
                                                                      const mailstore::OpenMessage& original,
                                                                      std::vector<Recipient> recipients);

@@ -15,14 +15,18 @@ namespace {
 namespace log = common::log;
 
 /// The owners, for a log line: the first few by name.
-std::string name_owners(const mailstore::Envelope& envelope) {
+std::string name_recipients(const mailstore::Envelope& envelope) {
   constexpr std::size_t named = 8;
   std::string names;
-  for (std::size_t i = 0; i < envelope.owners.size() && i < named; ++i) {
-    if (i != 0) names += ',';
-    names += envelope.owners[i].delivered_to;
-  }
-  if (envelope.owners.size() > named) names += ",...";
+  std::size_t count = 0;
+  const auto add = [&](std::string_view address) {
+    if (count++ >= named) return;
+    if (!names.empty()) names += ',';
+    names += address;
+  };
+  for (const auto& owner : envelope.owners) add(owner.delivered_to);
+  for (const auto& remote : envelope.remotes) add(remote.address);
+  if (count > named) names += ",...";
   return names;
 }
 
@@ -165,6 +169,7 @@ std::optional<MessageEnd> Session::refusal_of(const IncomingMessage& incoming) {
 struct Session::Accepted {
   std::string id, from, to;
   std::size_t owners = 0;
+  std::size_t remotes = 0;
   std::uint64_t octets = 0;
 };
 
@@ -174,7 +179,9 @@ asio::awaitable<MessageEnd> Session::store(mailstore::Draft draft, mailstore::Bo
   end.octets = facts.octets;
   mailstore::Envelope envelope = std::move(conversation_.transaction()->envelope);
   // For the log, which tells it only afterwards: what was not stored was not accepted.
-  Accepted accepted{end.id, envelope.reverse_path, name_owners(envelope), envelope.owners.size(), end.octets};
+  Accepted accepted{
+      end.id,    envelope.reverse_path, name_recipients(envelope), envelope.owners.size(), envelope.remotes.size(),
+      end.octets};
   const auto stored = co_await services_.store.accept(std::move(draft), std::move(envelope), facts);
   if (!stored) {
     conversation_.transaction()->envelope.reverse_path = std::move(accepted.from);
@@ -189,6 +196,7 @@ void Session::log_accepted(const Accepted& accepted) {
                                  {"from", accepted.from},
                                  {"to", accepted.to},
                                  {"owners", std::uint64_t{accepted.owners}},
+                                 {"remotes", std::uint64_t{accepted.remotes}},
                                  {"size", accepted.octets},
                                  {"peer", peer_},
                                  {"peer_name", client_name()},

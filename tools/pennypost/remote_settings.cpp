@@ -71,16 +71,23 @@ bool RemoteOptions::given() const {
 }
 
 void add_remote_options(CLI::App* command, RemoteOptions& options) {
-  command->add_flag("--allow-relay,!--no-allow-relay", options.allow_relay,
-                    "Remote domain: anybody may send to it through this server");
+  // One flag with its negation would set what is not given to false.
+  command->add_flag_callback(
+      "--allow-relay", [&options] { options.allow_relay = true; },
+      "Remote domain: anybody may send to it through this server");
+  command->add_flag_callback(
+      "--no-allow-relay", [&options] { options.allow_relay = false; }, "Remote domain: only those who may send");
   command
       ->add_option("--route", options.route,
                    "Remote domain: the way of its mail, by DNS or to a host; default: as other mail")
       ->type_name("dns|HOST[:PORT]");
-  command->add_flag("--no-esmtp,!--esmtp", options.no_esmtp, "Remote domain: HELO in place of EHLO");
+  command->add_flag_callback(
+      "--no-esmtp", [&options] { options.no_esmtp = true; }, "Remote domain: HELO in place of EHLO");
+  command->add_flag_callback("--esmtp", [&options] { options.no_esmtp = false; }, "Remote domain: EHLO again");
   command->add_option("--security", options.security, "Remote domain: what is asked of the next server's TLS")
       ->type_name("none|opportunistic|tls|verify");
-  command->add_option("--username", options.username, "Remote domain: our account at the host of --route; none: none");
+  command->add_option("--username", options.username, "Remote domain: our account at the host of --route; none: none")
+      ->type_name("USERNAME");
   command
       ->add_option("--password-file", options.password_file,
                    "Remote domain: the file whose first line is its password, which is read now and kept")

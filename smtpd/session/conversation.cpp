@@ -20,7 +20,20 @@ constexpr std::uint64_t limit_told = 999'999;
 /// A refused chunk up to here is waited for to its end, and one up to twice the limit of messages.
 constexpr std::uint64_t skipped_chunk_limit = std::uint64_t{64} << 20U;
 
-mailstore::Owner make_owner(const CheckRecipient& asked, routing::Target& target) {
+/// DSN parameters of a recipient, as those that it leads to have them.
+struct Wishes {
+  const std::string& original_recipient;
+  std::uint8_t notify = 0;
+};
+
+/// RFC 3461 5.2.7.3 (c): behind an alias of several targets nobody reports success, since the alias has done so. Who
+/// wanted to hear of nothing else hears nothing.
+std::uint8_t without_success(std::uint8_t notify) {
+  const auto rest = static_cast<std::uint8_t>(notify & ~mailstore::notify_success);
+  return rest == 0 ? mailstore::notify_never : rest;
+}
+
+mailstore::Owner make_owner(const Wishes& asked, routing::Target& target) {
   mailstore::Owner owner;
   owner.mailbox = target.mailbox;
   owner.delivered_to = std::move(target.address);
@@ -29,7 +42,7 @@ mailstore::Owner make_owner(const CheckRecipient& asked, routing::Target& target
   return owner;
 }
 
-void add_remote(Transaction& transaction, const CheckRecipient& asked, std::string& address) {
+void add_remote(Transaction& transaction, const Wishes& asked, std::string& address) {
   if (!transaction.remotes.insert(address).second) return;
   mailstore::Remote remote;
   remote.address = std::move(address);
@@ -38,7 +51,7 @@ void add_remote(Transaction& transaction, const CheckRecipient& asked, std::stri
   transaction.envelope.remotes.push_back(std::move(remote));
 }
 
-void add_owner(Transaction& transaction, const CheckRecipient& asked, routing::Target& target) {
+void add_owner(Transaction& transaction, const Wishes& asked, routing::Target& target) {
   auto& owners = transaction.envelope.owners;
   const auto number = static_cast<std::uint32_t>(target.mailbox);
   if (owners.size() < many_owners) {
@@ -332,11 +345,29 @@ Step Conversation::on_recipient(const CheckRecipient& asked, std::expected<routi
       envelope.remotes.size() + found->remotes.size() > owner_limit) {
     return reply(Cause::too_many_recipients);
   }
-  for (auto& target : found->targets) add_owner(*transaction_, asked, target);
-  for (auto& address : found->remotes) add_remote(*transaction_, asked, address);
+  Wishes wishes{asked.original_recipient, asked.notify};
+  if ((asked.notify & mailstore::notify_success) != 0) {
+    // One that is sent on alone is reported where it arrives (RFC 3461 5.2.7.2).
+    const bool expanded = found->targets.size() + found->remotes.size() > 1;
+    if (expanded) wishes.notify = without_success(asked.notify);
+    if (expanded || found->remotes.empty())
+      note_success(asked, expanded ? report::Action::expanded : report::Action::delivered);
+  }
+  for (auto& target : found->targets) add_owner(*transaction_, wishes, target);
+  for (auto& address : found->remotes) add_remote(*transaction_, wishes, address);
   if (++transaction_->recipients == 1) transaction_->recipient = common::format_address(asked.recipient);
   state_ = State::rcpt;
   return Send{{Cause::recipient_ok, {}}};
+}
+
+void Conversation::note_success(const CheckRecipient& asked, report::Action action) {
+  if (transaction_->envelope.reverse_path.empty()) return;
+  report::Recipient success;
+  success.address = common::format_address(asked.recipient);
+  success.original = report::readable_original(asked.original_recipient);
+  success.action = action;
+  success.status = "2.0.0";
+  transaction_->successes.push_back(std::move(success));
 }
 
 Step Conversation::on_message(const MessageEnd& end) {

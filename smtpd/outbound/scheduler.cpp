@@ -116,11 +116,11 @@ void Scheduler::look_for_changes() {
     return;
   }
   // A release concerns all domains, and none of their rows.
-  if (std::exchange(held_, status->held) != status->held) known_changes_ = 0;
-  if (known_changes_ != 0 && status->changes == known_changes_) return;
+  if (std::exchange(held_, status->held) != status->held) known_changes_.reset();
+  if (known_changes_ == status->changes) return;
   std::string after;
   for (;;) {
-    const auto page = queue_.domains(after, domains_page, known_changes_);
+    const auto page = queue_.domains(after, domains_page, known_changes_.value_or(0));
     if (!page) {
       log::error("queue.failed", {{"why", page.error().detail}});
       return;
@@ -129,7 +129,7 @@ void Scheduler::look_for_changes() {
     if (!page->more) break;
     after = page->last;
   }
-  known_changes_ = std::max<std::uint64_t>(status->changes, 1);
+  known_changes_ = status->changes;
 }
 
 void Scheduler::wake(std::vector<mailstore::QueueName> names) {

@@ -162,7 +162,7 @@ class Scheduler {
   std::deque<std::string> next_;  ///< domains that wait until fewer runs are under way
   std::size_t runs_ = 0;
   Turns turns_;
-  std::uint64_t known_changes_ = 0;
+  std::optional<std::uint64_t> known_changes_;
   bool held_ = false;
   bool stopping_ = false;
   common::net::Deadline ticking_;

@@ -230,7 +230,8 @@ asio::awaitable<std::vector<Scheduler::Hand>> Scheduler::carry(Run& run, const G
         deferred_.fetch_add(1, std::memory_order_relaxed);
         met = verdict.attempt;
         kept.emplace_back(recipient.name.id.value, recipient.name.ordinal);
-        run.undecided.push_back({recipient.name, mailstore::Stays{std::move(verdict.attempt), verdict.due}});
+        run.undecided.push_back({{recipient.name, mailstore::Stays{std::move(verdict.attempt), verdict.due}},
+                                 recipient.due != mailstore::no_time});
         break;
     }
   }

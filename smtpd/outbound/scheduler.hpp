@@ -59,7 +59,7 @@ class Scheduler {
   };
 
   Scheduler(mailstore::Store& store, common::net::Worker& worker, NameService& names, Carrier::Setup setup,
-            std::shared_ptr<const Plans> plans);
+            std::shared_ptr<const Plans> plans, std::chrono::seconds keep_done);
   ~Scheduler();
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;
@@ -101,6 +101,7 @@ class Scheduler {
   // scheduler.cpp: which domain when
   static void on_tick(void* context);
   void tick();
+  void keep_house();
   void look_for_changes();
   void wake(std::vector<mailstore::QueueName> names);
   void begin(const std::string& domain, Reach reach);
@@ -152,6 +153,7 @@ class Scheduler {
   Lanes lanes_;
   report::Reporter reporter_;
   common::daemon::Snapshot<Plans> plans_;
+  std::chrono::seconds keep_done_;             ///< how long what left is told of; 0: not at all
   std::shared_ptr<const Plans> plans_in_use_;  ///< those that terms_ and lanes_ follow
 
   std::optional<mailstore::SchedulerLock> lock_;
@@ -165,6 +167,7 @@ class Scheduler {
   std::optional<std::uint64_t> known_changes_;
   bool held_ = false;
   bool stopping_ = false;
+  bool trimming_ = false;
   common::net::Deadline ticking_;
   std::uint32_t ticks_ = 0;
   common::net::Crowd crowd_;

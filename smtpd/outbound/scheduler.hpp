@@ -117,6 +117,7 @@ class Scheduler {
 
   // attempt.cpp: one message to some recipients of one domain
   asio::awaitable<void> attempt(Run& run, Group group);
+  asio::awaitable<void> put_off(const ServerPlan& plan, Group group, std::string why);
   /// Returns what stays in hand until it is known how the domain stands.
   asio::awaitable<std::vector<Hand>> carry(Run& run, const Group& group, const mailstore::Envelope& envelope,
                                            const mailstore::OpenMessage& message, const ServerPlan& plan, NextHop hop);

@@ -87,7 +87,7 @@ std::expected<void, std::string> SmtpService::start() {
   auto configured = resolver_->configure(dns_);
   if (!configured) return std::unexpected(std::move(configured.error()));
   auto dispatch = outbound::Dispatch::make(*store_, *resolver_, common::system_clock_source(), configured_,
-                                           listeners_->addresses());
+                                           listeners_->addresses(), store_options_.keep_done);
   if (!dispatch) return std::unexpected(std::move(dispatch.error()));
   dispatch_ = std::move(*dispatch);
   listeners_->start();

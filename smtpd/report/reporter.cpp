@@ -81,6 +81,11 @@ mailstore::Result<bool> add_recipient(mailstore::DirectoryView& directory, const
   return true;
 }
 
+const std::string& sender_domain(const Reporting& reporting, const mailstore::Envelope& to) {
+  if (!to.remotes.empty() && !reporting.masquerade.empty()) return reporting.masquerade;
+  return reporting.default_domain.empty() ? reporting.hostname : reporting.default_domain;
+}
+
 }  // namespace
 
 asio::awaitable<std::expected<mailstore::Successor, Reporter::Refusal>> Reporter::make(
@@ -126,7 +131,7 @@ asio::awaitable<std::expected<mailstore::Successor, Reporter::Refusal>> Reporter
   Stamp stamp;
   stamp.id = mailstore::format_id(draft->id());
   stamp.hostname = reporting.hostname;
-  stamp.sender = "postmaster@" + (reporting.default_domain.empty() ? reporting.hostname : reporting.default_domain);
+  stamp.sender = "postmaster@" + sender_domain(reporting, to);
   std::random_device device;
   stamp.chance = std::uint64_t{device()} << 32U | device();
   stamp.time = std::chrono::floor<std::chrono::seconds>(clock_.wall());

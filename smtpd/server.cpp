@@ -86,7 +86,7 @@ std::expected<void, std::string> SmtpService::start() {
   auto configured = resolver_->configure(dns_);
   if (!configured) return std::unexpected(std::move(configured.error()));
   auto dispatch = outbound::Dispatch::make(*store_, *resolver_, common::system_clock_source(), configured_,
-                                           listeners_->addresses());
+                                           listeners_->addresses(), store_options_.keep_done);
   if (!dispatch) return std::unexpected(std::move(dispatch.error()));
   dispatch_ = std::move(*dispatch);
   listeners_->start();
@@ -116,10 +116,12 @@ std::expected<std::vector<std::string>, std::string> SmtpService::reload(const c
   auto reloaded = listeners_->reload(servers);
   if (!reloaded) {
     servers_.set(old);
-    (void)resolver_->configure(dns_);  // they were good before
+    (void)dispatch_->reload(configured_);  // they were good before
+    (void)resolver_->configure(dns_);
     return std::unexpected(std::move(reloaded.error()));
   }
   servers_.set(std::make_shared<const VirtualServers>(std::move(*made)));
+  configured_ = servers;
   dns_ = std::move(*dns);
   guard_->set_terms(common::auth::make_guard_terms(config.suite.guessing));
   return std::vector<std::string>{};

@@ -42,7 +42,7 @@ class SmtpService final : public common::daemon::Service {
   std::optional<common::auth::Guard> guard_;
   common::dns::Settings dns_;  ///< in force
   std::optional<common::dns::Resolver> resolver_;
-  std::vector<common::config::Server> configured_;  ///< at start
+  std::vector<common::config::Server> configured_;  ///< in force
   std::unique_ptr<outbound::Dispatch> dispatch_;
   common::daemon::Snapshot<VirtualServers> servers_;
   // Last: sessions that are left when it goes use what stands above.

@@ -37,7 +37,7 @@ constexpr std::string_view any_lane;
 }  // namespace
 
 Scheduler::Scheduler(mailstore::Store& store, common::net::Worker& worker, NameService& names, Carrier::Setup setup,
-                     std::shared_ptr<const Plans> plans)
+                     std::shared_ptr<const Plans> plans, std::chrono::seconds keep_done)
     : store_(store),
       queue_(store.queue()),
       worker_(worker),
@@ -46,6 +46,7 @@ Scheduler::Scheduler(mailstore::Store& store, common::net::Worker& worker, NameS
       lanes_(plans->connections),
       reporter_(store, worker.clock()),
       plans_(std::move(plans)),
+      keep_done_(keep_done),
       turns_(worker.context().get_executor()) {}
 
 Scheduler::~Scheduler() = default;
@@ -104,7 +105,24 @@ void Scheduler::tick() {
     if (const auto line = lines_.find(domain); line != lines_.end()) line->second.timer = {};
     begin(domain, Reach::everything);
   }
-  if (housekeeping) lanes_.forget_idle(worker_.clock().steady());
+  if (housekeeping) keep_house();
+}
+
+void Scheduler::keep_house() {
+  lanes_.forget_idle(worker_.clock().steady());
+  std::erase_if(lines_, [](const auto& each) { return !each.second.running && each.second.timer == Time{}; });
+  if (trimming_ || keep_done_.count() == 0) return;
+  trimming_ = true;
+  asio::co_spawn(
+      worker_.context(),
+      [](Scheduler& self) -> asio::awaitable<void> {
+        const common::net::Member member{self.crowd_};
+        auto trimming = self.queue_.trim_done(self.now() - self.keep_done_);
+        const auto trimmed = co_await std::move(trimming);
+        if (!trimmed) log::error("queue.failed", {{"why", trimmed.error().detail}});
+        self.trimming_ = false;
+      }(*this),
+      asio::detached);
 }
 
 /// What people and other processes changed since the last look; at the first one, all there is.
@@ -254,11 +272,12 @@ asio::awaitable<void> Scheduler::do_round(Run& run) {
       after = std::move(page->last);
       more = page->more;
     } else {
+      // Bounces and those wanted now stand before all others.
       auto page = queue_.due(run.domain, now(), after_due, page_size);
       if (!page) break;
       recipients = std::move(page->recipients);
       after_due = page->last;
-      more = page->more;
+      more = page->more && !recipients.empty() && recipients.back().due <= mailstore::retry_time;
     }
     // Now, before anything waits: what is in hand at this moment was read because it is not settled yet.
     std::erase_if(recipients, [&](const mailstore::QueuedRecipient& recipient) {
@@ -351,10 +370,11 @@ asio::awaitable<void> Scheduler::end_round(Run& run) {
   const bool dead = run.over();
   line.proven = !dead && (run.good || line.proven);
   if (dead) {
-    own = std::exchange(run.undecided, {});
-    // Whoever had a time of its own waits with the domain now.
-    std::erase_if(own, [&](const mailstore::Settlement& each) { return !run.alone.contains(each.name); });
-    for (auto& each : own) std::get<mailstore::Stays>(each.what).due = mailstore::no_time;
+    for (auto& each : std::exchange(run.undecided, {})) {
+      if (!each.had_due) continue;  // its domain's row says it all
+      std::get<mailstore::Stays>(each.stays.what).due = mailstore::no_time;
+      own.push_back(std::move(each.stays));
+    }
     add_ordered(run, own);
     const auto next = next_attempt(*run.schedule, run.row.failed_rounds + 1, now(), now(), chance());
     rounds.push_back({run.domain, next, *run.trouble});
@@ -363,7 +383,7 @@ asio::awaitable<void> Scheduler::end_round(Run& run) {
                                   {"why", run.trouble->answer.text},
                                   {"rounds", std::uint64_t{run.row.failed_rounds} + 1}});
   } else {
-    own = std::exchange(run.undecided, {});
+    for (auto& each : std::exchange(run.undecided, {})) own.push_back(std::move(each.stays));
     if (run.good && run.row.failed_rounds > 0) rounds.push_back({run.domain, {}, {}});
   }
   if (!rounds.empty() || !own.empty()) co_await settle(own, std::move(rounds));
@@ -401,6 +421,8 @@ void Scheduler::leave(Run& run) {
   }
   const bool open = !held_ && !(*row)->suspended;
   Time at = Time::max();
+  // Due, and all the same not done: something of ours was in the way.
+  if ((*row)->bounces > 0) at = now() + after_order;
   if (const auto due = (*row)->next_due; open && due != mailstore::no_time) {
     const bool ordered = due <= mailstore::retry_time;
     const bool failing = (*row)->next_round > now();
@@ -411,7 +433,6 @@ void Scheduler::leave(Run& run) {
       at = now() + (ordered ? after_order : after_trouble);
   }
   if (open && (*row)->waiting > (*row)->due_alone) {
-    // Due, and all the same not done: something of ours was in the way.
     const bool overdue = (*row)->next_round <= now();
     at = std::min(at, overdue ? Time{now() + after_trouble} : (*row)->next_round);
   }

@@ -4,7 +4,6 @@
 #include <asio/steady_timer.hpp>
 #include <asio/use_awaitable.hpp>
 #include <optional>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -33,9 +32,12 @@ struct Scheduler::Run {
   std::optional<mailstore::Attempt> trouble;  ///< the last
   std::optional<Schedule> schedule;           ///< of the message that met it
   /// Those that met trouble: with the domain's next round if it is dead, else at a time of their own.
-  std::vector<mailstore::Settlement> undecided;
-  std::vector<Hand> kept;                ///< theirs
-  std::set<mailstore::QueueName> alone;  ///< of those, that had a time of their own
+  struct Undecided {
+    mailstore::Settlement stays;
+    bool had_due = false;  ///< a time of its own, which is over
+  };
+  std::vector<Undecided> undecided;
+  std::vector<Hand> kept;  ///< theirs
 
   /// Until another attempt is over.
   asio::awaitable<void> next_end() {

@@ -74,8 +74,9 @@ void House::start() {
   Carrier::Setup setup;
   setup.dice = [](std::uint32_t bound) { return bound - 1; };
   setup.unchecked = common::net::TlsClientContext::load(common::net::TlsClientContext::Peer::anyone).value();
-  scheduler_ = std::make_unique<Scheduler>(*store, *worker_, names, std::move(setup),
-                                           std::make_shared<const Plans>(make_plans({server_}).value()));
+  scheduler_ =
+      std::make_unique<Scheduler>(*store, *worker_, names, std::move(setup),
+                                  std::make_shared<const Plans>(make_plans({server_}).value()), std::chrono::days{3});
   REQUIRE(scheduler_->start());
   quiet();
 }

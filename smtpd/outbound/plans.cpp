@@ -34,6 +34,16 @@ std::expected<Plans, std::string> make_plans(const std::vector<common::config::S
     plan.schedule.delay_notice = server.delivery.delay_notice;
     plan.schedule.expire = server.delivery.expire;
     plan.schedule.jitter = static_cast<std::uint32_t>(server.delivery.jitter);
+    plan.local = plan.schedule;
+    plan.local.waits = {server.delivery.local_retry};
+    plan.local.delay_notice = server.delivery.local_delay_notice;
+    plan.local.expire = server.delivery.local_expire;
+    for (const auto* each : {&plan.schedule, &plan.local}) {
+      const auto notice = each->delay_notice;
+      if (notice.count() != 0 && (plans.least_notice.count() == 0 || notice < plans.least_notice))
+        plans.least_notice = notice;
+      if (plans.least_expire.count() == 0 || each->expire < plans.least_expire) plans.least_expire = each->expire;
+    }
     plan.outbound = server.outbound;
     if (!server.outbound.username.empty() && !server.outbound.password_file.empty()) {
       auto password = read_password(server.outbound.password_file);

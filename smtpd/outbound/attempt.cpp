@@ -4,6 +4,7 @@
 #include "common/address.hpp"
 #include "common/log.hpp"
 
+#include "smtpd/outbound/masquerade.hpp"
 #include "smtpd/outbound/reply_answer.hpp"
 #include "smtpd/outbound/scheduler_run.hpp"
 #include "smtpd/protocol/xtext.hpp"
@@ -219,7 +220,13 @@ asio::awaitable<std::vector<Scheduler::Hand>> Scheduler::carry(Run& run, Group& 
   } lane{*this, run, destination, owner};
   drop_changed(group);
   if (group.recipients.empty()) co_return kept;
-  const auto message = make_message(envelope, open, group.recipients);
+  auto path = leaving_path(*store_.directory(), envelope, plan.reporting.masquerade);
+  if (!path) {
+    co_await put_off(plan, std::move(group), "the directory could not be read");
+    co_return kept;
+  }
+  auto message = make_message(envelope, open, group.recipients);
+  message.reverse_path = std::move(*path);
 
   Route route;
   route.domain = run.domain;

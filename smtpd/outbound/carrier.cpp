@@ -75,11 +75,7 @@ struct Carrier::Work {
     failures.push_back(std::move(answer));
   }
   /// No server was found to speak to, for want of names and addresses.
-  bool unknown_to_dns() const {
-    return delivery.connections == 0 && !failures.empty() && !settled() &&
-           std::ranges::all_of(failures,
-                               [](const Answer& each) { return each.enhanced == "5.1.2" || each.enhanced == "4.4.3"; });
-  }
+  bool unknown_to_dns() const { return delivery.connections == 0 && !settled() && is_unknown_to_dns(failures); }
   void finish();
 };
 

@@ -190,13 +190,16 @@ asio::awaitable<std::vector<Scheduler::Hand>> Scheduler::carry(Run& run, Group& 
   const bool aside = !group.reroute.empty();  // how it goes there says nothing of the domain
   const auto destination = hop.host ? format_host_port(*hop.host) : run.domain;
   lines_[run.domain].width = hop.connections == 0 ? widest : std::min(hop.connections, widest);
+  const auto& owner = plan.reporting.server;
+  const auto total = static_cast<std::uint32_t>(plan.outbound.connections);
+  const Lanes::Limits limits{hop.connections, hop.rate, std::chrono::seconds{60}, owner, total};
   for (;;) {
-    co_await wait_for_lane(destination, {hop.connections, hop.rate, std::chrono::seconds{60}});
+    co_await wait_for_lane(destination, limits);
     if (stopping_) co_return kept;
     const bool closed = is_closed(run);
     if (!closed && (aside || (!run.over() && !run.in_doubt()))) break;
     // A dead domain is not asked by everybody who got as far as this.
-    leave_lane(destination, Pace::Sign::none);
+    leave_lane(destination, owner, Pace::Sign::none);
     while (!closed && run.in_doubt() && !stopping_) co_await run.next_end();
     if (closed || run.over()) co_return kept;
   }
@@ -204,15 +207,17 @@ asio::awaitable<std::vector<Scheduler::Hand>> Scheduler::carry(Run& run, Group& 
     Scheduler& scheduler;
     Run& run;
     const std::string& destination;
+    const std::string& owner;
     Pace::Sign sign = Pace::Sign::none;
-    Lane(Scheduler& of, Run& whose, const std::string& to) : scheduler(of), run(whose), destination(to) {
+    Lane(Scheduler& of, Run& whose, const std::string& to, const std::string& from)
+        : scheduler(of), run(whose), destination(to), owner(from) {
       ++run.carrying;
     }
     ~Lane() {
       --run.carrying;
-      scheduler.leave_lane(destination, sign);
+      scheduler.leave_lane(destination, owner, sign);
     }
-  } lane{*this, run, destination};
+  } lane{*this, run, destination, owner};
   drop_changed(group);
   if (group.recipients.empty()) co_return kept;
   auto path = leaving_path(*store_.directory(), envelope, plan.reporting.masquerade);
@@ -229,6 +234,14 @@ asio::awaitable<std::vector<Scheduler::Hand>> Scheduler::carry(Run& run, Group& 
   route.fallback = hop.fallback;
   route.port = hop.port;
   route.bind = plan.outbound.bind;
+  route.most_here = hop.connections;
+  route.most_in_all = total;
+  if (hop.fallback) {
+    // The account is ours at the smart host: no server that DNS names hears of it.
+    route.fallback_terms = terms_for(plan, hop);
+    hop.username.clear();
+    hop.password.clear();
+  }
   route.terms = terms_for(plan, hop);
   const Body body{open.descriptor(), open.file_offset(), open.stored_octets};
   auto carrying = carrier_.carry(route, message, body);

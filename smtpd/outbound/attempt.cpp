@@ -122,7 +122,7 @@ asio::awaitable<void> Scheduler::attempt(Run& run, Group group) {
   if (!nobody.empty()) co_await give_up(*plan, group.id, std::move(nobody));
   if (group.recipients.empty()) co_return;
 
-  auto hop = choose_next_hop(run.domain, remote, plan->outbound, plan->password, group.reroute);
+  auto hop = choose_next_hop(run.domain, remote, plan->outbound, plan->password, envelope.reverse_path, group.reroute);
   if (!hop) {
     log::error("route.broken", {{"domain", run.domain}, {"why", hop.error()}});
     mailstore::Attempt attempt;

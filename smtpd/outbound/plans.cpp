@@ -28,7 +28,8 @@ std::expected<Plans, std::string> make_plans(const std::vector<common::config::S
   for (const auto& server : servers) {
     if (plans.first.empty()) plans.first = server.id;
     ServerPlan plan;
-    plan.reporting = {server.id, server.hostname, server.default_domain, server.messages.ndr_copy};
+    plan.reporting = {server.id, server.hostname, server.default_domain, server.messages.ndr_copy,
+                      server.messages.masquerade};
     for (const auto wait : server.delivery.retry)
       plan.schedule.waits.push_back(std::chrono::duration_cast<std::chrono::milliseconds>(wait));
     plan.schedule.delay_notice = server.delivery.delay_notice;

@@ -82,6 +82,11 @@ mailstore::Result<bool> add_recipient(mailstore::DirectoryView& directory, const
   return true;
 }
 
+const std::string& sender_domain(const Reporting& reporting, const mailstore::Envelope& to) {
+  if (!to.remotes.empty() && !reporting.masquerade.empty()) return reporting.masquerade;
+  return reporting.default_domain.empty() ? reporting.hostname : reporting.default_domain;
+}
+
 }  // namespace
 
 std::string readable_original(const std::string& original_recipient) {
@@ -134,7 +139,7 @@ asio::awaitable<std::expected<mailstore::Successor, Reporter::Refusal>> Reporter
   Stamp stamp;
   stamp.id = mailstore::format_id(draft->id());
   stamp.hostname = reporting.hostname;
-  stamp.sender = "postmaster@" + (reporting.default_domain.empty() ? reporting.hostname : reporting.default_domain);
+  stamp.sender = "postmaster@" + sender_domain(reporting, to);
   std::random_device device;
   stamp.chance = std::uint64_t{device()} << 32U | device();
   stamp.time = std::chrono::floor<std::chrono::seconds>(clock_.wall());

@@ -23,7 +23,8 @@ struct Reporting {
   std::string server;  ///< its id
   std::string hostname;
   std::string default_domain;
-  std::string ndr_copy;  ///< gets a copy of each report of failure (S47); empty: nobody
+  std::string ndr_copy;    ///< gets a copy of each report of failure (S47); empty: nobody
+  std::string masquerade;  ///< the domain of its From field where it leaves the house (S65); empty: as inside
 };
 
 /// Makes the message that reports on another one, ready to be accepted together with what it speaks of.

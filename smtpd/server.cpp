@@ -39,6 +39,7 @@ std::expected<SmtpService::VirtualServers, std::string> SmtpService::make_server
     virtual_server->tls = std::move(*tls);
     if (!server.milters.use.empty())
       virtual_server->filters = std::make_shared<const milter::FilterTerms>(milter::make_filter_terms(server));
+    virtual_server->reporting = report::make_reporting(server);
     virtual_server->idle_timeout = server.connections.idle_timeout;
     made.emplace(server.id, std::move(virtual_server));
   }
@@ -88,7 +89,7 @@ std::expected<void, std::string> SmtpService::start() {
   auto configured = resolver_->configure(dns_);
   if (!configured) return std::unexpected(std::move(configured.error()));
   auto dispatch = outbound::Dispatch::make(*store_, *resolver_, common::system_clock_source(), configured_,
-                                           listeners_->addresses());
+                                           listeners_->addresses(), store_options_.keep_done);
   if (!dispatch) return std::unexpected(std::move(dispatch.error()));
   dispatch_ = std::move(*dispatch);
   listeners_->start();

@@ -15,11 +15,13 @@
 #include "common/net/tls_context.hpp"
 #include "common/net/worker.hpp"
 
+#include "mailstore/queue.hpp"
 #include "mailstore/store.hpp"
 
 #include "smtpd/milter/filters.hpp"
 #include "smtpd/protocol/data_reader.hpp"
 #include "smtpd/protocol/input.hpp"
+#include "smtpd/report/reporter.hpp"
 #include "smtpd/session/client_name.hpp"
 #include "smtpd/session/conversation.hpp"
 #include "smtpd/session/incoming_message.hpp"
@@ -32,6 +34,7 @@ struct VirtualServer {
   Terms terms;
   std::shared_ptr<const common::net::TlsContext> tls;  ///< null: no certificate
   std::shared_ptr<const milter::FilterTerms> filters;  ///< null: none
+  report::Reporting reporting;
   std::chrono::milliseconds idle_timeout{};
 };
 
@@ -84,6 +87,10 @@ class Session {
   /// The message is in: filters, then the store.
   asio::awaitable<MessageEnd> finish(mailstore::Draft draft, mailstore::BodyFacts facts);
   asio::awaitable<MessageEnd> store(mailstore::Draft draft, mailstore::BodyFacts facts, std::string hold);
+  struct Success;
+  std::optional<Success> success_of(mailstore::MessageId id, const mailstore::Envelope& envelope);
+  asio::awaitable<void> report_success(Success success);
+  mailstore::OpenMessage open_stored(const Success& success);
   DataLimits data_limits() const;
   MissingFields missing_fields(mailstore::MessageId id) const;
   /// Waits, but not for long, for the client's name.

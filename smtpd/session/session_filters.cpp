@@ -242,6 +242,8 @@ asio::awaitable<std::optional<MessageEnd>> Session::ask_about_message(mailstore:
       envelope.remotes.push_back(std::move(remote));
     }
     envelope.owners.clear();
+    // Nothing is delivered yet.
+    conversation_.transaction()->successes.clear();
   }
   co_return end;
 }

@@ -113,7 +113,7 @@ bool FilterConversation::wants(Event event) const {
 
 Expects FilterConversation::expect(Event event) {
   if (has(row_of(event).silent)) return Expects::nothing;
-  asked_ = event;
+  asked_.push_back(event);
   return Expects::answer;
 }
 
@@ -209,7 +209,6 @@ Expects FilterConversation::on_unknown(std::string_view line) {
 void FilterConversation::on_abort() {
   if (message_open_ && !connection_done_) append_packet(output_, command::abort, {});
   message_open_ = false;
-  asked_.reset();
 }
 
 void FilterConversation::on_quit() {
@@ -217,18 +216,18 @@ void FilterConversation::on_quit() {
 }
 
 std::expected<Answer, std::string> FilterConversation::on_packet(const Packet& packet) {
-  if (!asked_) return std::unexpected("an answer to nothing");
+  if (asked_.empty()) return std::unexpected("an answer to nothing");
   auto answer = parse_answer(packet);
   if (!answer) return answer;
   if (auto* ruled = std::get_if<Ruled>(&*answer)) return rule(std::move(*ruled));
   if (std::holds_alternative<Progress>(*answer)) return answer;
-  if (*asked_ != Event::end_of_message) return std::unexpected("a change of the message before its end");
+  if (asked_.front() != Event::end_of_message) return std::unexpected("a change of the message before its end");
   if (!may(std::visit(Needs{}, *answer))) return std::unexpected("a change that was not negotiated");
   return answer;
 }
 
 std::expected<Answer, std::string> FilterConversation::rule(Ruled ruled) {
-  const Event event = *asked_;
+  const Event event = asked_.front();
   const bool of_connection = event == Event::connect || event == Event::helo;
   switch (ruled.ruling) {
     case Ruling::accept:
@@ -245,7 +244,7 @@ std::expected<Answer, std::string> FilterConversation::rule(Ruled ruled) {
     default:
       break;
   }
-  asked_.reset();
+  asked_.pop_front();
   if (event == Event::end_of_message) message_open_ = false;
   return ruled;
 }

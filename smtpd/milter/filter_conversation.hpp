@@ -1,9 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <expected>
 #include <map>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,6 +20,7 @@ enum class Expects : std::uint8_t { nothing, answer };
 
 /// One filter's view of one SMTP session, without I/O: is told the session's events, gathers packets for those that the
 /// filter wants, and says what its answers mean. What it negotiated holds: no more is told, and no more is taken.
+/// Events may be told before the answers to those before them are here; each answer belongs to the oldest.
 class FilterConversation {
  public:
   /// Packets to be sent; whoever sends them clears it.
@@ -48,9 +49,12 @@ class FilterConversation {
   void on_settled() { message_open_ = false; }
   void on_quit();
 
-  /// An answer, to the event that expects one. Ruled ends it, after anything else it goes on. Error: it broke the
-  /// protocol, and nothing that it said of this message counts.
+  /// An answer, to the oldest event that expects one. Ruled ends it, after anything else it goes on. Error: it broke
+  /// the protocol, and nothing that it said of this message counts.
   std::expected<Answer, std::string> on_packet(const Packet& packet);
+
+  /// There are events that expect an answer.
+  bool expects_answer() const { return !asked_.empty(); }
 
   /// It said that it wants to see no more of the connection.
   bool leaves() const { return connection_done_; }
@@ -75,7 +79,7 @@ class FilterConversation {
   std::string output_;
   std::uint32_t version_ = 0, actions_ = 0, habits_ = 0;
   std::map<Event, std::vector<std::string>> chosen_;  ///< macros, where it does not take the usual ones
-  std::optional<Event> asked_;
+  std::deque<Event> asked_;
   bool connection_done_ = false;
   bool message_open_ = false;
   bool message_done_ = false;

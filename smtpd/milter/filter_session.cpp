@@ -33,6 +33,7 @@ FilterTerms make_filter_terms(const common::config::Server& server) {
                     : server.milters.when_gone == "reject" ? WhenGone::reject
                                                            : WhenGone::tempfail;
   terms.message_octets = server.messages.size;
+  terms.early = std::make_unique<std::atomic<bool>[]>(terms.places.size());
   return terms;
 }
 
@@ -158,6 +159,12 @@ asio::awaitable<FilterSession::Outcome> FilterSession::settle(Expects expects, s
     if (!answer) {
       failed = std::move(answer.error());
     } else if (auto* ruled = std::get_if<Ruled>(&*answer)) {
+      const bool goes_on = ruled->ruling == Ruling::go_on || ruled->ruling == Ruling::skip;
+      if (goes_on && conversation_.expects_answer()) continue;
+      if (conversation_.expects_answer()) {
+        early_.store(true, std::memory_order_relaxed);
+        close();
+      }
       co_return std::move(*ruled);
     } else if (changes != nullptr) {
       auto changing = change(*answer, *changes);

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <asio/awaitable.hpp>
+#include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <expected>
 #include <memory>
@@ -32,6 +34,8 @@ struct FilterTerms {
   std::chrono::milliseconds connect_timeout{}, command_timeout{}, content_timeout{};
   WhenGone when_gone = WhenGone::tempfail;
   std::uint64_t message_octets = 0;  ///< a body may become so long; 0: no limit
+  /// Of each place: it was seen to decide before the end of a message (FilterSession::settle).
+  std::unique_ptr<std::atomic<bool>[]> early;
 };
 FilterTerms make_filter_terms(const common::config::Server& server);
 
@@ -48,8 +52,12 @@ struct Changes {
 class FilterSession {
  public:
   FilterSession(common::net::Worker& worker, common::dns::Resolver& resolver, const FilterTerms& terms,
-                const common::config::FilterPlace& place)
-      : worker_(worker), resolver_(resolver), terms_(terms), place_(place) {}
+                std::size_t number)
+      : worker_(worker),
+        resolver_(resolver),
+        terms_(terms),
+        place_(terms.places[number]),
+        early_(terms.early[number]) {}
   FilterSession(const FilterSession&) = delete;
   FilterSession& operator=(const FilterSession&) = delete;
 
@@ -61,10 +69,14 @@ class FilterSession {
   /// Open, and the filter has not hung up, nor spoken unasked.
   bool is_alive() const { return is_open() && reader_.empty() && stream_->silent(); }
   FilterConversation& conversation() { return conversation_; }
+  bool decides_early() const { return early_.load(std::memory_order_relaxed); }
   const std::string& name() const { return place_.text; }
 
-  /// Sends what the conversation has, and then `more`, if there is somebody who waits for it; hears the answer, if one
-  /// is to come, which begins within `patience` and goes on at that pace. `changes`: what it may change, if anything.
+  /// Sends what the conversation has, and then `more`, if there is somebody who waits for it; hears the answers, if any
+  /// are to come, each within `patience`, up to the first that is not "go on". `changes`: what it may change, if
+  /// anything. A filter that decides while events behind that one are on their way answers those or does not (libmilter
+  /// ignores them): then nobody knows what the next packet is about, so the connection is closed, and from then on it
+  /// is asked step by step.
   asio::awaitable<Outcome> settle(Expects expects, std::chrono::milliseconds patience, std::string_view more = {},
                                   Changes* changes = nullptr);
   /// Sends what there is, without an answer.
@@ -82,6 +94,7 @@ class FilterSession {
   common::dns::Resolver& resolver_;
   const FilterTerms& terms_;
   const common::config::FilterPlace& place_;
+  std::atomic<bool>& early_;
   std::unique_ptr<common::net::Stream> stream_;
   FilterConversation conversation_;
   PacketReader reader_;

@@ -16,6 +16,9 @@ namespace log = common::log;
 /// connect_timeout.
 constexpr std::chrono::seconds rest_after_failure{5};
 
+/// Header section and body together: what Sendmail's own buffers take without a wait.
+constexpr std::uint64_t told_at_once = 32 * 1024;
+
 std::string_view name_of(Event event) {
   static constexpr auto names = std::to_array<std::string_view>(
       {"connect", "helo", "mail", "rcpt", "data", "end of header", "end of message", "unknown", "header", "body"});
@@ -113,8 +116,8 @@ class Filters::Message {
 
 Filters::Filters(common::net::Worker& worker, common::dns::Resolver& resolver, std::shared_ptr<const FilterTerms> terms)
     : worker_(worker), resolver_(resolver), terms_(std::move(terms)) {
-  for (const auto& place : terms_->places) {
-    filters_.push_back(std::unique_ptr<Filter>(new Filter{{worker_, resolver_, *terms_, place}}));
+  for (std::size_t i = 0; i < terms_->places.size(); ++i) {
+    filters_.push_back(std::unique_ptr<Filter>(new Filter{{worker_, resolver_, *terms_, i}}));
   }
 }
 
@@ -387,19 +390,22 @@ asio::awaitable<Decision> Filters::show(Filter& filter, Message& message) {
   co_return decision;
 }
 
-/// The header section, the body, the end: what the filter says first that is not "go on".
+/// The header section, the body, the end: what the filter says first that is not "go on". A short message is told as a
+/// whole before the first answer is heard, as nearly every filter lets it come to its end: a fifth of the system calls.
 asio::awaitable<FilterSession::Outcome> Filters::show_message(FilterSession& filter, Message& message,
                                                               Changes& changes) {
   auto& conversation = filter.conversation();
   const auto patience = terms_->content_timeout;
+  const bool at_once =
+      !filter.decides_early() && message.edits.header.octets() + message.body.real_octets <= told_at_once;
   for (std::size_t i = 0; conversation.wants_headers() && i < message.edits.header.size(); ++i) {
     const auto expects = conversation.on_header(message.edits.header.field(i));
+    if (at_once) continue;
     auto settling = filter.settle(expects, patience);
     auto outcome = co_await std::move(settling);
     if (!outcome || outcome->ruling != Ruling::go_on) co_return outcome;
   }
-  {
-    const auto expects = conversation.on_end_of_header(facts_);
+  if (const auto expects = conversation.on_end_of_header(facts_); !at_once) {
     auto settling = filter.settle(expects, patience);
     auto outcome = co_await std::move(settling);
     if (!outcome || outcome->ruling != Ruling::go_on) co_return outcome;
@@ -413,6 +419,10 @@ asio::awaitable<FilterSession::Outcome> Filters::show_message(FilterSession& fil
     }
     if (piece->empty()) break;
     const auto expects = conversation.on_body(piece->size());
+    if (at_once) {
+      conversation.output() += *piece;
+      continue;
+    }
     auto settling = filter.settle(expects, patience, *piece);
     auto outcome = co_await std::move(settling);
     if (!outcome || (outcome->ruling != Ruling::go_on && outcome->ruling != Ruling::skip)) co_return outcome;

@@ -290,7 +290,7 @@ class Answers(FilterCase):
 
     def test_accepted_early(self):
         """No further looks: at the message, or from the greeting on at the whole connection."""
-        for step, told in ((b"C", b"CQ"), (b"H", b"CHQ"), (b"M", b"CHMMQ"), (b"L", b"CHMRTLMRTLQ")):
+        for step, told in ((b"C", b"CQ"), (b"H", b"CHQ"), (b"M", b"CHMMQ")):
             with FakeFilter(script={step: ACCEPT}) as one, FakeFilter(habits=fake_filter.ONLY_THE_END) as other:
                 self.begin(one, other)
                 with self.session() as wire:
@@ -300,6 +300,19 @@ class Answers(FilterCase):
                 wait_for(lambda: one.commands().endswith(b"Q"), why="QUIT")
                 self.assertEqual(one.commands(), told)
                 self.assertEqual(other.told(b"E"), [b"", b""])
+
+    def test_accepted_within_a_message(self):
+        """The first time it was told all at once, and nothing is known of where it stands; then it is asked step by step."""
+        with FakeFilter(script={b"L": ACCEPT}) as one, FakeFilter(habits=fake_filter.ONLY_THE_END) as other:
+            self.begin(one, other)
+            with self.session() as wire:
+                for _ in range(3):
+                    self.assert_taken(self.offer(wire)[-1])
+                wire.ask("QUIT")
+            wait_for(lambda: one.commands().endswith(b"MRTLMRTLQ"), why="one field of each message, and QUIT")
+            self.assertEqual(one.connections, 2)
+            self.assertEqual(other.told(b"E"), [b"", b"", b""])
+            self.assertEqual(len(self.mailbox(ANN)), 3)
 
     def test_progress(self):
         with FakeFilter(script={b"E": packet(b"p") + packet(b"p") + packet(b"c")}) as one:

@@ -190,6 +190,7 @@ TEST_CASE("changes are for the end of a message, and for those who asked for the
     with.begin_message();
     with.conversation.on_data(with.facts);
     CHECK(with.answer(change.command, change.data) == '!');
+    CHECK(with.answer('c') == 'c');
     with.conversation.on_end_of_message(with.facts);
     CHECK(with.answer(change.command, change.data) == change.command);
     CHECK(with.answer('p') == 'p');
@@ -199,11 +200,12 @@ TEST_CASE("changes are for the end of a message, and for those who asked for the
 }
 
 TEST_CASE("what may be answered to what") {
+  for (const char command : {'d', 's'}) {
+    Talk begun;
+    begun.conversation.on_connect(begun.facts);
+    CHECK(begun.answer(command) == '!');
+  }
   Talk talk{action::all, habit::skip};
-  talk.conversation.on_connect(talk.facts);
-  CHECK(talk.answer('d') == '!');
-  talk.conversation.on_connect(talk.facts);
-  CHECK(talk.answer('s') == '!');
   talk.begin_message();
   talk.conversation.on_body(1);
   CHECK(talk.conversation.wants_body());
@@ -215,6 +217,22 @@ TEST_CASE("what may be answered to what") {
   plain.begin_message();
   plain.conversation.on_body(1);
   CHECK(plain.answer('s') == 's');
+}
+
+TEST_CASE("answers belong to events in their order") {
+  Talk talk;
+  talk.begin_message();
+  const HeaderField field{"A: b\r\n", 1};
+  talk.conversation.on_header(field);
+  talk.conversation.on_end_of_header(talk.facts);
+  talk.conversation.on_end_of_message(talk.facts);
+  CHECK(talk.answer('h', "X\0a\0"sv) == '!');
+  CHECK(talk.answer('c') == 'c');
+  CHECK(talk.answer('c') == 'c');
+  CHECK(talk.conversation.expects_answer());
+  CHECK(talk.answer('h', "X\0a\0"sv) == 'h');
+  CHECK(talk.answer('a') == 'a');
+  CHECK_FALSE(talk.conversation.expects_answer());
 }
 
 TEST_CASE("a message that comes to nothing is called off, one that is settled is not") {

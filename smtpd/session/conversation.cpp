@@ -466,7 +466,9 @@ Step Conversation::on_chunk(const Chunk& chunk, std::optional<Cause> refused) {
   if (refused) {
     end_transaction();
     failed_chunk_ = refused;
-    return Send{message_reply(*refused)};
+    auto refusal = message_reply(*refused);
+    if (ends_session(refusal)) return Close{std::move(refusal)};
+    return Send{std::move(refusal)};
   }
   state_ = State::chunks;
   return Send{{Cause::chunk_taken, std::to_string(chunk.octets)}};

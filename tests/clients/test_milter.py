@@ -12,7 +12,7 @@ from client_case import ClientCase, main
 from fake_filter import (ACCEPT, CHOOSE_MACROS, CONTINUE, DISCARD, HANG_UP, REJECT, SHUTDOWN, STALL, TEMPFAIL, FakeFilter,
                          negotiated, packet, say, text)
 from letters import STRANGER
-from suite import DOMAIN, PASSWORD
+from suite import DOMAIN, PASSWORD, Raw
 from wire import Wire, wait_for
 
 ANN, BOB = f"ann@{DOMAIN}", f"bob@{DOMAIN}"
@@ -191,6 +191,17 @@ class Told(FilterCase):
                 self.assert_taken(wire.reply())
             self.assertEqual(one.commands().removesuffix(b"Q"), b"CHMRTLLLNBE")
             self.assertEqual(self.held(), [LETTER])
+
+    def test_by_name(self):
+        with FakeFilter() as one:
+            self.begin(f"inet:{one.port}@filter.test", when_gone="reject",
+                       settings={"suite": {"dns.hosts": Raw('{ "filter.test" = ["127.0.0.9", "127.0.0.1"] }')}})
+            self.assert_taken(self.send())
+            self.assertEqual(one.connections, 1)
+            self.begin("inet:25@missing.test", when_gone="reject",
+                       settings={"suite": {"dns.hosts": Raw('{ "missing.test" = [] }')}})
+            with self.session() as wire:
+                self.assertRegex(self.offer(wire)[0], rb"^554 5\.3\.0")
 
     def test_unix_socket_and_lmtp(self):
         with FakeFilter(script={b"E": [REJECT, CONTINUE]}, path=self.folder / "filter") as one:
@@ -530,6 +541,22 @@ class Gone(FilterCase):
                 self.assertRegex(wire.ask(f"RCPT TO:<{ANN}>"), rb"^250")
                 wait_for(lambda: one.answered > before, why="it speaks")
                 self.assertRegex(wire.ask("DATA"), self.WANT["tempfail"])
+
+    def test_chunks_of_a_message_that_is_refused_at_once(self):
+        for answer, want in ((REJECT, rb"^550 5\.7\.1 refused"), (say("554 5.7.9 no"), rb"^554 5\.7\.9 no\r\n"),
+                             (SHUTDOWN, rb"^421 4\.3\.0")):
+            with FakeFilter(script={b"T": answer}) as one:
+                self.begin(one)
+                for last in ("", " LAST"):
+                    with self.session() as wire:
+                        wire.ask(f"MAIL FROM:<{STRANGER}>")
+                        wire.ask(f"RCPT TO:<{ANN}>")
+                        wire.send(f"BDAT 6{last}\r\nQUIT\r\nBDAT 6 LAST\r\nQUIT\r\n".encode())
+                        self.assertRegex(wire.reply(), want)
+                        if answer is not SHUTDOWN:
+                            self.assertRegex(wire.reply(), want if not last else rb"^503")
+                            self.assertRegex(wire.ask("NOOP"), rb"^250")
+                self.assertEqual(self.mailbox(ANN), [])
 
     def test_dies_and_comes_back(self):
         one = FakeFilter()

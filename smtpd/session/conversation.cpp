@@ -346,7 +346,7 @@ Step Conversation::on_recipient(const CheckRecipient& asked, std::expected<routi
 }
 
 bool Conversation::may_relay() const {
-  return identity_ && terms_.relay_authenticated;
+  return terms_.local || (identity_ && terms_.relay_authenticated);
 }
 
 Step Conversation::on_message(const MessageEnd& end) {

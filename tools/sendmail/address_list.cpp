@@ -1,5 +1,6 @@
 #include "tools/sendmail/address_list.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace tools::sendmail {
@@ -128,7 +129,8 @@ class List {
   }
   Parsed begin_group() {
     if (in_group_) return wrong("a group inside a group");
-    if (words_.empty() || behind_angle_) return wrong("a stray :");
+    const bool address = std::ranges::any_of(words_, [](const Token& token) { return token.text == "@"; });
+    if (words_.empty() || behind_angle_ || address) return wrong("a stray :");
     words_.clear();
     in_group_ = true;
     return {};

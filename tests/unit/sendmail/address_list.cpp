@@ -76,6 +76,7 @@ TEST_CASE("what is no address is not guessed at") {
       "<a@b.c;>",
       "<x:a@b.c>",
       "a@ex_ample.org",
+      "a@b.c and: d@e.f;",
       "a\\b@c.de",
       "\x01@c.de",
       "a@[192.0.2.1",

@@ -31,6 +31,6 @@ TEST_CASE("the queue as mailq shows it") {
   CHECK(text.contains("  a@near.test\n                (451 later)\n"));
   CHECK(text.contains(std::string(46, ' ') + "b@far.test\n" + std::string(46, ' ') + "c@far.test\n\ndef!"));
   CHECK(text.contains("MAILER-DAEMON\n"));
-  CHECK(text.contains("d@else.test\\x1b\n"));
+  CHECK(text.contains("d@else.test\\x1B\n"));
   CHECK(text.ends_with("\n-- 2 Kbytes in 2 Requests.\n"));
 }

@@ -107,12 +107,15 @@ TEST_CASE("what lies in the spool is taken, unlinked and forgotten") {
   CHECK(spool.files() == 1);
   CHECK(remembered(store) == 0);
   CHECK(tests::problems(*store) == "");
-  const auto entries = *tests::entries(*store, store.boxes()[0]);
-  const auto text = *tests::read_message(*store, store.boxes()[0], entries[0]);
-  CHECK(text.contains("Received: from localhost (local, userid " + std::to_string(::geteuid()) +
-                      ")\r\n\tby mx.example.test id "));
-  CHECK(text.ends_with("Subject: x\r\n\r\n..dot\r\n"));
-  CHECK(text.contains("\r\nMessage-ID: <"));
+  std::size_t short_ones = 0;
+  for (const auto& entry : *tests::entries(*store, store.boxes()[0])) {
+    const auto text = *tests::read_message(*store, store.boxes()[0], entry);
+    CHECK(text.contains("Received: from localhost (local, userid " + std::to_string(::geteuid()) +
+                        ")\r\n\tby mx.example.test id "));
+    CHECK(text.contains("\r\nMessage-ID: <"));
+    if (text.ends_with("\r\n\r\n..dot\r\n")) ++short_ones;
+  }
+  CHECK(short_ones == 100);
 }
 
 TEST_CASE("what comes later is taken as it comes, and once, under whatever name it is seen") {

@@ -31,6 +31,11 @@ struct Run {
   std::int64_t threads = 0;
   std::string sandbox;  ///< auto, required, off
 };
+/// Mail of programs on this machine; common/config/local.hpp says what the words stand for.
+struct Local {
+  std::filesystem::path socket;  ///< a path, auto, off
+  std::filesystem::path spool;   ///< the same
+};
 enum class LogLevel : std::uint8_t { error, warning, info, debug };
 struct Log {
   LogLevel level = LogLevel::info;
@@ -59,6 +64,7 @@ struct Guessing {
 struct Suite {
   Store store;
   Run run;
+  Local local;
   Log log;
   Dns dns;
   Metrics metrics;
@@ -66,7 +72,8 @@ struct Suite {
 };
 
 enum class Kind : std::uint8_t { smtp, lmtp, pop3 };
-enum class Role : std::uint8_t { mx, submission };
+/// `local` stands in no file: the server that smtpd makes for programs of this machine.
+enum class Role : std::uint8_t { mx, submission, local };
 
 /// One entry of `listen`.
 struct Listen {

@@ -423,6 +423,13 @@ std::string Stream::peer_address() const {
 std::uint16_t Stream::peer_port() const {
   return port_of(state_->peer_name());
 }
+std::optional<std::uint32_t> Stream::peer_user() const {
+  ucred who{};
+  socklen_t length = sizeof who;
+  if (peer().sa_family != AF_UNIX || ::getsockopt(state_->descriptor(), SOL_SOCKET, SO_PEERCRED, &who, &length) != 0)
+    return std::nullopt;
+  return who.uid;
+}
 std::string Stream::local_address() const {
   const auto name = local_name(state_->descriptor());
   return numeric_address(reinterpret_cast<const sockaddr&>(name));

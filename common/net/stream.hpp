@@ -111,6 +111,8 @@ class Stream {
   const sockaddr& peer() const;
   std::string peer_address() const;  ///< numeric, "unix" for a Unix socket
   std::uint16_t peer_port() const;
+  /// Of a Unix socket: the number of the user who connected, which the kernel vouches for (SO_PEERCRED).
+  std::optional<std::uint32_t> peer_user() const;
   std::string local_address() const;
   std::uint16_t local_port() const;
   /// TLS close_notify if it fits, then close; input that nobody read is thrown away first, so that the peer gets our

@@ -28,7 +28,8 @@ Session::Session(Services services, common::net::Worker& worker, common::net::St
       worker_(worker),
       stream_(std::move(stream)),
       server_(std::move(server)),
-      peer_(stream_.peer_address()),
+      user_(server_->terms.local ? stream_.peer_user() : std::nullopt),
+      peer_(user_ ? "uid " + std::to_string(*user_) : stream_.peer_address()),
       conversation_(server_->terms, false, [this] {
         return common::auth::Channel{stream_.secure(), stream_.channel_binding("tls-exporter"),
                                      stream_.channel_binding("tls-unique")};

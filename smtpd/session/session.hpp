@@ -2,7 +2,9 @@
 
 #include <asio/awaitable.hpp>
 #include <chrono>
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -149,6 +151,7 @@ class Session {
   common::net::Worker& worker_;
   common::net::Stream stream_;
   std::shared_ptr<const VirtualServer> server_;
+  std::optional<std::uint32_t> user_;  ///< of a program on this machine
   std::string peer_;
   std::unique_ptr<ClientName> name_;  ///< null: nobody wants to know
   Conversation conversation_;

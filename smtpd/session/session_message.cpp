@@ -66,7 +66,7 @@ DataLimits Session::data_limits() const {
 }
 
 MissingFields Session::missing_fields(mailstore::MessageId id) const {
-  if (!server_->terms.submission) return {};
+  if (!server_->terms.submission && !server_->terms.local) return {};
   return {format_date_field(std::chrono::floor<std::chrono::seconds>(worker_.clock().wall())),
           format_message_id_field(mailstore::format_id(id), server_->terms.hostname)};
 }
@@ -310,7 +310,8 @@ std::string Session::received_line(mailstore::MessageId id) {
   Trace trace;
   trace.helo = conversation_.helo();
   trace.name = client_name();
-  trace.address = peer_;
+  trace.address = user_ ? "unix" : std::string_view{peer_};
+  trace.user = user_;
   trace.hostname = server_->terms.hostname;
   trace.id = id_text;
   if (transaction.recipients == 1) trace.recipient = transaction.recipient;

@@ -2,6 +2,7 @@
 
 #include <chrono>
 
+#include "common/config/local.hpp"
 #include "samples.hpp"
 
 using namespace samples;
@@ -18,6 +19,9 @@ reserve = 1000
 user = ""
 directory = "/run/p"
 threads = 3
+[local]
+socket = "/srv/mail/submit"
+spool = "off"
 [auth]
 failures = 5
 address_failures = 0
@@ -119,6 +123,8 @@ TEST_CASE("an empty file is all defaults") {
   CHECK(suite.store.reserve == Octets{256} << 20U);
   CHECK(suite.run.user == "pennypost");
   CHECK(suite.run.directory == "/run/pennypost");
+  CHECK(local_socket(suite) == "/run/pennypost/submit");
+  CHECK(local_spool(suite) == "/var/lib/pennypost/spool");
   CHECK(suite.guessing.failures == 10);
   CHECK(suite.guessing.address_failures == 100);
   CHECK(suite.guessing.account_failures == 100);
@@ -133,6 +139,9 @@ TEST_CASE("an empty file is all defaults") {
   CHECK(suite.dns.timeout == 10s);
 
   REQUIRE(outcome->config.servers.size() == 3);
+  REQUIRE(local_server(outcome->config.servers) != nullptr);
+  CHECK(local_server(outcome->config.servers)->id == "mx");
+  CHECK(local_server({outcome->config.servers[1]}) == nullptr);
   const Server& mx = outcome->config.servers[0];
   CHECK(mx.id == "mx");
   CHECK(mx.name == "mx");
@@ -182,6 +191,8 @@ TEST_CASE("every value arrives") {
   CHECK(suite.store.reserve == 1000);
   CHECK(suite.run.user.empty());
   CHECK(suite.run.threads == 3);
+  CHECK(local_socket(suite) == "/srv/mail/submit");
+  CHECK(local_spool(suite).empty());
   CHECK(suite.log.level == LogLevel::debug);
   CHECK(suite.log.format == "json");
   CHECK(suite.dns.servers == std::vector<std::string>{"192.0.2.53:53", "[2001:db8::53]:5353"});

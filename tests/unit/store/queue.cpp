@@ -690,7 +690,7 @@ TEST_CASE("compaction moves what waits in the queue") {
   CHECK(problems(*store).empty());
 }
 
-TEST_CASE("a store from before the queue gets its tables when it is opened") {
+TEST_CASE("a store from before the queue gets the tables that came later when it is opened") {
   TestStore store(1);
   got(tests::deliver(*store, letter_to({}, {store.boxes()[0]})));
   store.close();
@@ -699,7 +699,7 @@ TEST_CASE("a store from before the queue gets its tables when it is opened") {
           lmdb::Env env;
           env.open((store.path() / "index").string(), store.options().map_size, 16, 1022, MDB_NOTLS);
           lmdb::Txn txn(env.get(), 0);
-          for (const auto* name : {"queue", "queue_ids", "queue_due", "queue_domains", "done"}) {
+          for (const auto* name : {"queue", "queue_ids", "queue_due", "queue_domains", "done", "taken"}) {
             MDB_dbi table = 0;
             lmdb::expect(mdb_dbi_open(txn.get(), name, 0, &table), name);
             lmdb::expect(mdb_drop(txn.get(), table, 1), name);

@@ -25,7 +25,29 @@ Lookup lookup_of(const dns::Error& error) {
 
 }  // namespace
 
+DnsNames::Place::~Place() {
+  if (names_ == nullptr) return;
+  --names_->asking_;
+  names_->turns_.call("", 1);
+}
+
+asio::awaitable<DnsNames::Place> DnsNames::turn() {
+  for (auto place = Turns::Place::tail; asking_ >= most_asking && !stopping_; place = Turns::Place::head) {
+    auto waiting = turns_.wait("", place);
+    co_await std::move(waiting);
+  }
+  ++asking_;
+  co_return Place{*this};
+}
+
+void DnsNames::stop() {
+  stopping_ = true;
+  turns_.call_all();
+}
+
 asio::awaitable<MxAnswer> DnsNames::exchangers(std::string domain) {
+  const auto place = co_await turn();
+  if (stopping_) co_return MxAnswer{Lookup::trouble, {}, "the daemon stops"};
   auto asking = resolver_.exchangers(std::move(domain));
   auto found = co_await std::move(asking);
   MxAnswer answer;
@@ -41,6 +63,12 @@ asio::awaitable<MxAnswer> DnsNames::exchangers(std::string domain) {
 
 asio::awaitable<AddressAnswer> DnsNames::addresses(std::string host) {
   AddressAnswer answer;
+  const auto place = co_await turn();
+  if (stopping_) {
+    answer.lookup = Lookup::trouble;
+    answer.why = "the daemon stops";
+    co_return answer;
+  }
   answer.lookup = Lookup::no_name;
   for (const auto family : {dns::Family::v6, dns::Family::v4}) {
     auto asking = resolver_.addresses(host, family);

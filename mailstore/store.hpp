@@ -144,6 +144,8 @@ class Store {
   /// octets and index entries are on stable storage. Safe to repeat by id. An owner whose mailbox was removed meanwhile
   /// gets it kept for `restore`. An error means that nothing was delivered to anybody.
   asio::awaitable<Result<void>> accept(Draft draft, Envelope envelope, BodyFacts facts);
+  /// The same; its remotes are in the queue from the first moment as held, for this reason.
+  asio::awaitable<Result<void>> accept_held(Draft draft, Envelope envelope, BodyFacts facts, std::string reason);
 
   // ---- messages that are made of something outside, such as a file in a folder: once, whatever dies when
 
@@ -256,6 +258,11 @@ class Draft {
   bool wants_spill() const;
   /// Writes what is held to the message's own segment, off the I/O thread.
   asio::awaitable<Result<void>> spill();
+  /// Some of its octets from `offset` on, none behind the last: a view of its memory, or of `into` for what was
+  /// spilled; blocks on the disk if that is not cached any more. Holds until the draft or `into` is changed.
+  Result<std::string_view> read(std::uint64_t offset, std::span<char> into) const;
+  /// An empty draft of the same id, for a changed message in place of this one. One of the two may be accepted.
+  Draft beside() const;
 
   class Impl;
   explicit Draft(std::unique_ptr<Impl> impl);

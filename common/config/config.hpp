@@ -83,6 +83,14 @@ struct Listen {
   std::string path;  ///< of a Unix socket
   bool tls = false;  ///< TLS from the first byte
 };
+/// One entry of `milters.use`.
+struct FilterPlace {
+  std::string text;     ///< "inet:8891@127.0.0.1", "unix:/run/filter.sock"
+  std::string host;     ///< a name in lower-case A-labels, or a numeric address without brackets
+  std::string address;  ///< numeric; empty for a name that is to be looked up
+  std::uint16_t port = 0;
+  std::string path;  ///< of a Unix socket
+};
 struct Sni {
   std::string name, certificate, key;
 };
@@ -134,6 +142,13 @@ struct Outbound {
   Duration idle_timeout{};
   std::vector<std::string> bind;
   std::string smart_host, smart_host_use, security, username, password_file;
+  std::map<std::string, std::string> by_sender;  ///< domain, also "*." in front of one, to host
+};
+/// Filters that mail is shown to (LEGACY S97).
+struct Milters {
+  std::vector<std::string> use;  ///< as FilterPlace::text, in the order in which they are asked
+  Duration connect_timeout{}, command_timeout{}, content_timeout{};
+  std::string when_gone;  ///< accept, tempfail, reject
 };
 struct AccessLog {
   std::string path, format, rotate;
@@ -163,6 +178,7 @@ struct Server {
   AccessList relay;
   Auth auth;
   Messages messages;
+  Milters milters;
   Delivery delivery;
   Outbound outbound;
   AccessLog access_log;

@@ -62,6 +62,9 @@ class Stream {
   static asio::awaitable<std::expected<Stream, std::string>> connect(Worker& worker, std::string address,
                                                                      std::uint16_t port, std::string source,
                                                                      std::chrono::milliseconds limit);
+  /// The same to a Unix socket; one whose queue is full is tried again within `limit`.
+  static asio::awaitable<std::expected<Stream, std::string>> connect_unix(Worker& worker, std::string path,
+                                                                          std::chrono::milliseconds limit);
 
   /// Waits until something can be read, then reads it into the worker's buffer. The view is never empty and holds
   /// until the next co_await of this thread. TLS: may hold what one record or several carried; broken TLS:

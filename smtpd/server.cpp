@@ -37,6 +37,7 @@ std::expected<SmtpService::VirtualServers, std::string> SmtpService::make_server
     auto virtual_server = std::make_shared<VirtualServer>();
     virtual_server->terms = make_terms(server);
     virtual_server->tls = std::move(*tls);
+    virtual_server->reporting = report::make_reporting(server);
     virtual_server->idle_timeout = server.connections.idle_timeout;
     made.emplace(server.id, std::move(virtual_server));
   }

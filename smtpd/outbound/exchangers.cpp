@@ -104,6 +104,12 @@ Answer no_address(std::string_view host, const AddressAnswer& found) {
   return answer;
 }
 
+bool is_unknown_to_dns(std::span<const Answer> failures) {
+  return !failures.empty() && std::ranges::all_of(failures, [](const Answer& each) {
+    return each.enhanced == "5.1.2" || each.enhanced == "4.4.3";
+  });
+}
+
 const Answer& worst_hope(std::span<const Answer> failures) {
   for (const auto& each : failures) {
     if (each.outcome != Outcome::permanent) return each;

@@ -5,7 +5,6 @@
 
 #include "common/address.hpp"
 
-#include "smtpd/protocol/xtext.hpp"
 #include "smtpd/routing/resolver.hpp"
 
 namespace smtpd::report {
@@ -89,11 +88,8 @@ const std::string& sender_domain(const Reporting& reporting, const mailstore::En
 
 }  // namespace
 
-std::string readable_original(const std::string& original_recipient) {
-  const auto semicolon = original_recipient.find(';');
-  if (semicolon == original_recipient.npos) return {};
-  const auto plain = decode_xtext(std::string_view{original_recipient}.substr(semicolon + 1));
-  return plain ? original_recipient.substr(0, semicolon + 1) + *plain : original_recipient;
+Reporting make_reporting(const common::config::Server& server) {
+  return {server.id, server.hostname, server.default_domain, server.messages.ndr_copy, server.messages.masquerade};
 }
 
 asio::awaitable<std::expected<mailstore::Successor, Reporter::Refusal>> Reporter::make(

@@ -13,10 +13,12 @@
 #include "common/net/tls_context.hpp"
 #include "common/net/worker.hpp"
 
+#include "mailstore/queue.hpp"
 #include "mailstore/store.hpp"
 
 #include "smtpd/protocol/data_reader.hpp"
 #include "smtpd/protocol/input.hpp"
+#include "smtpd/report/reporter.hpp"
 #include "smtpd/session/client_name.hpp"
 #include "smtpd/session/conversation.hpp"
 #include "smtpd/session/incoming_message.hpp"
@@ -28,6 +30,7 @@ namespace smtpd {
 struct VirtualServer {
   Terms terms;
   std::shared_ptr<const common::net::TlsContext> tls;  ///< null: no certificate
+  report::Reporting reporting;
   std::chrono::milliseconds idle_timeout{};
 };
 
@@ -62,6 +65,10 @@ class Session {
   /// Fills the empty input; false: there is nothing more, and the session has ended.
   asio::awaitable<bool> read_more();
   asio::awaitable<MessageEnd> store(mailstore::Draft draft, mailstore::BodyFacts facts);
+  struct Success;
+  std::optional<Success> success_of(mailstore::MessageId id, const mailstore::Envelope& envelope);
+  asio::awaitable<void> report_success(Success success);
+  mailstore::OpenMessage open_stored(const Success& success);
   DataLimits data_limits() const;
   MissingFields missing_fields(mailstore::MessageId id) const;
   /// Waits, but not for long, for the client's name.

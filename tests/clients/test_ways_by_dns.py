@@ -2,10 +2,8 @@
 becomes of it where DNS says no, knows nothing, is broken, silent or slow."""
 
 import email
-import pathlib
 import smtplib
 import ssl
-import sys
 import unittest
 
 from client_case import PASSWORD, ClientCase, main
@@ -14,10 +12,7 @@ from postfix import free_port
 from wire import wait_for
 
 from dns_server import DnsServer
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "post"))
-
-from stub_smtp import StubSmtp  # noqa: E402
+from stub_smtp import StubSmtp
 
 NOBODY, SECOND, THIRD, SIX = "127.0.0.11", "127.0.0.12", "127.0.0.13", "::1"
 ZONE = f"""
@@ -53,7 +48,7 @@ silently MX 10 mx.silent
 
 class OverDns(ClientCase):
     people = (ANN,)
-    late, silent = {"late.test": 1.5}, ("silent.test",)
+    late, silent = {"late.test": 0.3}, ("silent.test",)
     our_address = "127.0.0.1"
     sinks = (SECOND, THIRD, SIX)
 
@@ -70,7 +65,7 @@ class OverDns(ClientCase):
         }
         super().setUpClass()
         cls.fallback = cls.suite.port("fallback")
-        cls.hosts = {address: cls.enterClassContext(StubSmtp(("PIPELINING", "8BITMIME"), address, cls.port)) for address in cls.sinks}
+        cls.hosts = {address: cls.enterClassContext(StubSmtp(("PIPELINING", "8BITMIME"), address=address, port=cls.port)) for address in cls.sinks}
 
     def setUp(self):
         super().setUp()

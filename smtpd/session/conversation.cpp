@@ -396,10 +396,6 @@ void Conversation::note_success(const CheckRecipient& asked, report::Action acti
   transaction_->successes.push_back(std::move(success));
 }
 
-bool Conversation::may_relay() const {
-  return terms_.local || (identity_ && terms_.relay_authenticated);
-}
-
 Step Conversation::on_message(const MessageEnd& end) {
   const auto answers = message_answers();
   end_transaction();

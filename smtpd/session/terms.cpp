@@ -34,8 +34,8 @@ Terms make_terms(const common::config::Server& server) {
 }
 
 routing::Relay relay_for(const Terms& terms, Client client) {
-  return client == Client::authenticated && terms.relay_authenticated ? routing::Relay::allowed
-                                                                      : routing::Relay::denied;
+  const bool trusted = client == Client::authenticated && terms.relay_authenticated;
+  return terms.local || trusted ? routing::Relay::allowed : routing::Relay::denied;
 }
 
 }  // namespace smtpd

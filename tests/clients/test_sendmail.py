@@ -16,7 +16,7 @@ import unittest
 from client_case import DOMAIN, ClientCase, main
 from wire import wait_for
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "post"))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 from stub_smtp import StubSmtp  # noqa: E402
 

@@ -30,6 +30,7 @@ TEST_CASE("programs of this machine need not log in, and may send to everybody")
   const auto terms = make_terms(*server);
   CHECK(terms.server == "mx");  // whose schedules and reports hold
   CHECK(terms.local);
+  CHECK(relay_for(terms, Client::stranger) == routing::Relay::allowed);
   CHECK(terms.anonymous);
   CHECK_FALSE(terms.submission);
   CHECK_FALSE(terms.tls_required);
@@ -47,6 +48,7 @@ TEST_CASE("a Unix socket that a server listens on gives no such rights; the sock
   const auto config = configured("[local]\nsocket = \"off\"",
                                  "kind = \"smtp\"\nlisten = [\"unix:/run/p/proxy\"]\nhostname = \"mx.test\"\n");
   CHECK_FALSE(make_terms(config.servers[0]).local);
+  CHECK(relay_for(make_terms(config.servers[0]), Client::stranger) == routing::Relay::denied);
   const auto server = make_local_server(config);
   REQUIRE(server);
   CHECK(server->listen.empty());

@@ -533,14 +533,12 @@ class Gone(FilterCase):
                     self.assert_gone(self.offer(wire), "reject", answer)
 
     def test_speaks_unasked(self):
-        with FakeFilter(habits=fake_filter.SILENT_RCPT, script={b"R": CONTINUE}) as one:
+        with FakeFilter(habits=fake_filter.SILENT_RCPT, script={b"R": 3 * packet(b"c")}) as one:
             self.begin(one)
             with self.session() as wire:
-                wire.ask(f"MAIL FROM:<{STRANGER}>")
-                before = one.answered
-                self.assertRegex(wire.ask(f"RCPT TO:<{ANN}>"), rb"^250")
-                wait_for(lambda: one.answered > before, why="it speaks")
-                self.assertRegex(wire.ask("DATA"), self.WANT["tempfail"])
+                # The first of them passes for the answer to DATA.
+                self.assert_gone(self.offer(wire), "tempfail")
+        self.logged("it spoke, or left, unasked")
 
     def test_chunks_of_a_message_that_is_refused_at_once(self):
         for answer, want in ((REJECT, rb"^550 5\.7\.1 refused"), (say("554 5.7.9 no"), rb"^554 5\.7\.9 no\r\n"),

@@ -74,7 +74,7 @@ TEST_CASE("steps that a filter wants are told with their macros (S97)") {
   Talk talk;
   CHECK(talk.conversation.on_connect(talk.facts) == Expects::answer);
   CHECK(talk.take() == "DC");
-  CHECK(talk.last == "[192.0.2.7]\0004\1\2192.0.2.7\0"sv);
+  CHECK(talk.last == "[192.0.2.7]\0004\1\002192.0.2.7\0"sv);
   CHECK(talk.told_macros.starts_with("Cj\0us.test\0_\0[192.0.2.7]\0"sv));
   CHECK(talk.answer('c') == 'c');
   CHECK(talk.conversation.on_helo("client.test", talk.facts) == Expects::answer);

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "common/address.hpp"
@@ -43,7 +44,8 @@ bool is_elsewhere(const routing::Resolution& found, const std::string& address) 
 }
 
 Message make_message(const mailstore::Envelope& envelope, const mailstore::OpenMessage& open,
-                     const std::vector<mailstore::QueuedRecipient>& recipients) {
+                     const std::vector<mailstore::QueuedRecipient>& recipients,
+                     const std::map<std::uint16_t, std::string>& originals) {
   Message message;
   message.id = mailstore::format_id(recipients.front().name.id);
   message.reverse_path = envelope.reverse_path;
@@ -58,8 +60,8 @@ Message make_message(const mailstore::Envelope& envelope, const mailstore::OpenM
     Recipient to;
     to.path = recipient.address;
     to.notify = recipient.notify;
-    if (recipient.name.ordinal < envelope.remotes.size())
-      to.original_recipient = envelope.remotes[recipient.name.ordinal].original_recipient;
+    if (const auto original = originals.find(recipient.name.ordinal); original != originals.end())
+      to.original_recipient = original->second;
     message.recipients.push_back(std::move(to));
   }
   return message;
@@ -88,7 +90,17 @@ asio::awaitable<void> Scheduler::attempt(Run& run, Group group) {
     co_await put_off(*plan, std::move(group), "the message could not be read: " + opened.error().detail);
     co_return;
   }
-  const auto envelope = opened->envelope();
+  auto envelope = opened->envelope();
+  // Nothing is kept of the others: a message may have thousands, and each of their domains an attempt of its own.
+  for (const auto& recipient : group.recipients) {
+    const auto ordinal = recipient.name.ordinal;
+    if (ordinal >= envelope.remotes.size() || envelope.remotes[ordinal].original_recipient.empty()) continue;
+    group.originals.emplace(ordinal, std::move(envelope.remotes[ordinal].original_recipient));
+  }
+  envelope.owners = {};
+  envelope.remotes = {};
+  opened->head = {};
+  opened->long_head = {};
 
   if (group.recipients.front().state == mailstore::QueueState::bounce) {
     std::vector<Failure> failures;
@@ -140,7 +152,7 @@ asio::awaitable<void> Scheduler::attempt(Run& run, Group group) {
       continue;
     }
     if (found.outcome == routing::Outcome::found) {
-      co_await expand(recipient, envelope, *opened, std::move(found));
+      co_await expand(recipient, group.originals[recipient.name.ordinal], envelope, *opened, std::move(found));
       continue;
     }
     mailstore::Attempt attempt;
@@ -225,7 +237,7 @@ asio::awaitable<std::vector<Scheduler::Hand>> Scheduler::carry(Run& run, Group& 
     co_await put_off(plan, std::move(group), "the directory could not be read");
     co_return kept;
   }
-  auto message = make_message(envelope, open, group.recipients);
+  auto message = make_message(envelope, open, group.recipients, group.originals);
   message.reverse_path = std::move(*path);
 
   Route route;
@@ -358,7 +370,7 @@ asio::awaitable<void> Scheduler::wait_for_room(Run& run, const ServerPlan& plan,
 }
 
 /// It goes on under the id of a copy, to mailboxes of ours or to other addresses.
-asio::awaitable<void> Scheduler::expand(const mailstore::QueuedRecipient& recipient,
+asio::awaitable<void> Scheduler::expand(const mailstore::QueuedRecipient& recipient, const std::string& original,
                                         const mailstore::Envelope& envelope, const mailstore::OpenMessage& message,
                                         routing::Resolution found) {
   auto copying = queue_.copy(recipient.name.id);
@@ -367,12 +379,7 @@ asio::awaitable<void> Scheduler::expand(const mailstore::QueuedRecipient& recipi
     log::error("queue.failed", {{"id", mailstore::format_id(recipient.name.id)}, {"why", draft.error().detail}});
     co_return;
   }
-  std::string original;
-  if (recipient.name.ordinal < envelope.remotes.size())
-    original = envelope.remotes[recipient.name.ordinal].original_recipient;
   auto onward = envelope;
-  onward.owners.clear();
-  onward.remotes.clear();
   for (auto& target : found.targets) {
     mailstore::Owner owner;
     owner.mailbox = target.mailbox;

@@ -99,6 +99,7 @@ class Scheduler {
     std::string server, reroute;
     std::uint64_t changes = 0;  ///< QueueStatus::changes when they were read
     std::vector<mailstore::QueuedRecipient> recipients;
+    std::map<std::uint16_t, std::string> originals;  ///< ORCPT by ordinal, where there was one
   };
   using Hand = std::pair<std::uint64_t, std::uint16_t>;
   struct HandHash {
@@ -133,8 +134,10 @@ class Scheduler {
   asio::awaitable<std::vector<Hand>> carry(Run& run, Group& group, const mailstore::Envelope& envelope,
                                            const mailstore::OpenMessage& message, const ServerPlan& plan, NextHop hop);
   void drop_changed(Group& group);
-  asio::awaitable<void> expand(const mailstore::QueuedRecipient& recipient, const mailstore::Envelope& envelope,
-                               const mailstore::OpenMessage& message, routing::Resolution found);
+  /// `envelope` without its recipients.
+  asio::awaitable<void> expand(const mailstore::QueuedRecipient& recipient, const std::string& original,
+                               const mailstore::Envelope& envelope, const mailstore::OpenMessage& message,
+                               routing::Resolution found);
   asio::awaitable<void> wait_for_room(Run& run, const ServerPlan& plan, mailstore::QueuedRecipient recipient);
 
   // settle.cpp: what an answer means, and who is told

@@ -192,7 +192,8 @@ def unexplained(copies, log, log_there):
         lines = [re.search(rf"^(\S+) info smtpd message\.accepted id={each} ", log_there, re.M) for each in own]
         times = sorted(line[1] for line in lines if line)
         reasons = re.findall(rf"^(\S+) warning smtpd outbound\.reply_lost id={message} ", log, re.M)
-        reasons += re.findall(r"^(\S+) info smtpd started ", log, re.M)
+        # The first line of a process: what waits may go out before "started" is written.
+        reasons += re.findall(r"^(\S+) \w+ smtpd (?:sandbox|started) ", log, re.M)
         for first, second in itertools.pairwise(times if len(times) == len(own) else ["", "~"]):
             if not any(first <= reason <= second for reason in reasons):
                 yield f"{message} arrived twice, {first} to {second}, and no log tells of a lost reply"

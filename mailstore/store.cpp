@@ -255,6 +255,13 @@ asio::awaitable<Result<RemoveResult>> Store::remove(const MaildropLock& lock, st
   co_return total;
 }
 
+void Store::wait_told() {
+  Work nothing;
+  nothing.rows = 0;
+  nothing.apply = [](Change&) -> Result<void> { return {}; };
+  (void)impl_->committer->run(std::move(nothing));  // callers are told in the order in which they came
+}
+
 CommitCounters Store::counters() const {
   const auto& from = impl_->core.counters;
   return {.commits = from.commits,

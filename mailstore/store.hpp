@@ -223,6 +223,9 @@ class Store {
 
   Result<StoreStat> stat();
   CommitCounters counters() const;
+  /// Blocks until whoever handed something in before has been told, and the thread that told them is done with their
+  /// executors: before an executor goes whose store stays.
+  void wait_told();
   /// Reads the whole store and compares everything with everything. `progress`: records read so far.
   Result<CheckReport> check(const std::function<void(std::uint64_t)>& progress = {});
 

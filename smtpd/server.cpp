@@ -170,11 +170,13 @@ void SmtpService::stop(std::chrono::milliseconds grace) {
   listeners_->stop(grace);
   if (folders_) folders_->stop(grace);
   dispatch_->stop(grace);
-  dispatch_.reset();
   // Before the listeners, and with them the sessions, are destroyed: what still waits for a password, a name or a
   // commit hears of it while the threads' contexts are there, and the store finishes what it was handed.
   verifier_.reset();
   resolver_.reset();
+  // The outbound thread's context goes before the store does, so nobody may still be telling it anything.
+  store_->wait_told();
+  dispatch_.reset();
   store_.reset();
   folders_.reset();
 }

@@ -86,6 +86,7 @@ void House::stop() {
   scheduler_->stop();
   worker_->end_sessions(true);
   quiet();
+  store->wait_told();
   scheduler_.reset();
   work_.reset();
   worker_.reset();

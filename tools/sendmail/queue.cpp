@@ -28,6 +28,7 @@ pid_t start(std::vector<std::string> words, const std::string& config, int out) 
   words.insert(words.begin(), "pennypost");
   if (!config.empty()) words.insert(words.end(), {"--config", config});
   std::vector<char*> argv;
+  argv.reserve(words.size() + 1);
   for (auto& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
   posix_spawn_file_actions_t actions;

@@ -55,7 +55,7 @@ class NextServer(OutboundCase):
         for answers, answer in (
             ({"GREETING": "!close"}, "4.4.2"),
             ({"GREETING": "22!close"}, "4.4.2"),
-            ({"GREETING": "!reset"}, "4.4.2"),
+            ({"GREETING": "!reset"}, "4.4."),  # while it connects (4.4.1) or behind it (4.4.2)
             ({"GREETING": "hello there"}, "4.5.0"),
             ({"GREETING": "x" * 5000}, "4.5.0"),
             ({"GREETING": "\n".join([endless] * 1000) + "\n250 end"}, "4.5.0"),

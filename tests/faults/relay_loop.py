@@ -217,7 +217,7 @@ def main():
         office.over.set()
         for person in people:
             person.join(60)
-        wait_for(office.empty, 60, "both queues are empty")
+        wait_for(office.empty, 150, "both queues are empty")
         found = office.compare()
         logs = {side.name: side.suite.log("smtpd") for side in sides}
         doubles = [token for token, copies in found.items() if len(copies) > len({senders for _, senders in copies})]

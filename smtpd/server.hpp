@@ -14,6 +14,7 @@
 
 #include "mailstore/store.hpp"
 
+#include "smtpd/fetch/fetcher.hpp"
 #include "smtpd/outbound/dispatch.hpp"
 #include "smtpd/session/session.hpp"
 
@@ -34,6 +35,11 @@ class SmtpService final : public common::daemon::Service {
   /// By id, the file's name.
   using VirtualServers = std::map<std::string, std::shared_ptr<const VirtualServer>, std::less<>>;
   static std::expected<VirtualServers, std::string> make_servers(const std::vector<common::config::Server>& servers);
+  Services services();
+  /// Who takes mail that is fetched; null: nobody is configured.
+  std::shared_ptr<const VirtualServer> taker() const;
+  /// The server's side of a connection that we made (ATRN).
+  asio::awaitable<void> take_fetched(common::net::Worker& worker, common::net::Stream stream, std::string domain);
   asio::awaitable<void> serve(common::net::Worker& worker, common::net::Stream stream, common::net::Door door);
 
   mailstore::Options store_options_;
@@ -44,6 +50,7 @@ class SmtpService final : public common::daemon::Service {
   std::optional<common::dns::Resolver> resolver_;
   std::vector<common::config::Server> configured_;  ///< in force
   std::unique_ptr<outbound::Dispatch> dispatch_;
+  std::unique_ptr<fetch::Fetcher> fetcher_;
   common::daemon::Snapshot<VirtualServers> servers_;
   // Last: sessions that are left when it goes use what stands above.
   std::unique_ptr<common::net::Server> listeners_;

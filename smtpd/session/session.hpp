@@ -16,6 +16,7 @@
 #include "mailstore/queue.hpp"
 #include "mailstore/store.hpp"
 
+#include "smtpd/outbound/triggers.hpp"
 #include "smtpd/protocol/data_reader.hpp"
 #include "smtpd/protocol/input.hpp"
 #include "smtpd/report/reporter.hpp"
@@ -40,6 +41,7 @@ struct Services {
   common::auth::Verifier& verifier;
   common::auth::Guard& guard;
   common::dns::Resolver& resolver;
+  outbound::Triggers& triggers;
 };
 
 /// One SMTP connection, from greeting to close. Stays on its worker's thread and where it was made: the conversation
@@ -86,6 +88,11 @@ class Session {
 
   Step check_sender(const CheckSender& question);
   Step check_recipient(const CheckRecipient& question);
+  Step ask_run(const AskRun& question);
+  Step ask_turn(const AskTurn& question);
+  /// Nothing is to be read from this connection any more but by whoever gets it.
+  bool nothing_behind() const { return input_.empty() && !stream_.pending(); }
+  void hand_over();
   struct Found;
   Found find_account(const std::string& name);
 
@@ -119,6 +126,7 @@ class Session {
   std::unique_ptr<common::net::TlsFacts> tls_;
   std::unique_ptr<common::auth::Guard::Attempt> attempt_;  ///< a log-in that has begun
   std::unique_ptr<IncomingMessage> chunks_;                ///< a message of which some chunks are in
+  std::unique_ptr<outbound::Reservation> reserved_;        ///< mail that goes over this connection next
   bool open_ = true;
   bool line_begun_ = false;  ///< its deadline is set
 };

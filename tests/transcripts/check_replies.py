@@ -18,6 +18,11 @@ ELSEWHERE = {
     "auth_barred": "clients/test_guessing.py",
     "helo_unverified": "clients/test_dns.py",
     "store_trouble": "unit/smtp/conversation.cpp",
+    "run_started": "unit/smtp/conversation_trigger.cpp",
+    "run_unable": "unit/smtp/conversation_trigger.cpp",
+    "turn_started": "unit/smtp/conversation_trigger.cpp",
+    "turn_unable": "unit/smtp/conversation_trigger.cpp",
+    "run_pending": "clients/test_trigger.py",
     "shutting_down": "clients/test_lifecycle.py",
 }
 

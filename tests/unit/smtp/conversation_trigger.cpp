@@ -76,8 +76,7 @@ TEST_CASE("S94: ETRN is answered by what the queue says") {
     CAPTURE(row.reply);
     run_script(
         terms, directory, after({hello, "C: ETRN Far.Test", row.reply}),
-        [](Talk& talk) { CHECK(talk.asked == "far.test"); },
-        [&](Talk& talk) { talk.run_answer = row.answer; });
+        [](Talk& talk) { CHECK(talk.asked == "far.test"); }, [&](Talk& talk) { talk.run_answer = row.answer; });
   }
 }
 
@@ -124,12 +123,14 @@ TEST_CASE("S94: ETRN of nonsense, and where it may not come") {
 TEST_CASE("S95: ATRN and TURN only for those who are known") {
   auto directory = make_directory();
   const auto terms = make_terms();
-  run_script(terms, directory, after({hello, R"(
+  run_script(terms, directory,
+             after({hello, R"(
     C: ATRN far.test
     S: 530 5.7.0 authentication required
     C: TURN
     S: 530 5.7.0 authentication required
-  )", log_in, R"(
+  )",
+                    log_in, R"(
     C: ATRN far.test
     S: 450 4.7.1 request refused: not your mail
     C: TURN

@@ -4,7 +4,10 @@
 #include <thread>
 #include <utility>
 
+#include "common/config/local.hpp"
 #include "common/log.hpp"
+
+#include "smtpd/session/local_server.hpp"
 
 namespace smtpd {
 namespace {
@@ -17,6 +20,13 @@ std::vector<common::config::Server> smtp_servers(const common::config::Config& c
   for (const auto& server : config.servers) {
     if (server.kind != common::config::Kind::pop3) servers.push_back(server);
   }
+  return servers;
+}
+
+/// Those that listen, and whose terms are kept.
+std::vector<common::config::Server> with_local_server(std::vector<common::config::Server> servers,
+                                                      const common::config::Config& config) {
+  if (auto local = make_local_server(config)) servers.push_back(std::move(*local));
   return servers;
 }
 
@@ -37,6 +47,8 @@ std::expected<SmtpService::VirtualServers, std::string> SmtpService::make_server
     auto virtual_server = std::make_shared<VirtualServer>();
     virtual_server->terms = make_terms(server);
     virtual_server->tls = std::move(*tls);
+    if (!server.milters.use.empty())
+      virtual_server->filters = std::make_shared<const milter::FilterTerms>(milter::make_filter_terms(server));
     virtual_server->reporting = report::make_reporting(server);
     virtual_server->idle_timeout = server.connections.idle_timeout;
     made.emplace(server.id, std::move(virtual_server));
@@ -50,7 +62,8 @@ std::expected<void, std::string> SmtpService::prepare(const common::config::Conf
     return std::unexpected("no server of kind \"smtp\" or \"lmtp\" is configured; add a file to " +
                            (config.file.parent_path() / "servers").string());
   }
-  auto made = make_servers(servers);
+  const auto all = with_local_server(servers, config);
+  auto made = make_servers(all);
   if (!made) return std::unexpected(std::move(made.error()));
   servers_.set(std::make_shared<const VirtualServers>(std::move(*made)));
 
@@ -70,12 +83,18 @@ std::expected<void, std::string> SmtpService::prepare(const common::config::Conf
   store_options_.keep_done = std::chrono::duration_cast<std::chrono::seconds>(config.suite.store.keep_done);
   store_options_.warn = [](std::string_view what) { common::log::warning("store", {{"what", what}}); };
 
+  spool_ = common::config::local_spool(config.suite);
+  if (!spool_.empty()) {
+    if (auto there = folders::Folders::make_spool(spool_, config.suite.run.user); !there)
+      spool_trouble_ = std::move(there.error());
+  }
+
   const auto serve_one = [this](common::net::Worker& worker, common::net::Stream stream, common::net::Door door) {
     return serve(worker, std::move(stream), std::move(door));
   };
   listeners_ = std::make_unique<common::net::Server>(static_cast<std::size_t>(config.suite.run.threads),
                                                      common::system_clock_source(), serve_one, too_many_connections);
-  return listeners_->listen(servers);
+  return listeners_->listen(all);
 }
 
 std::expected<void, std::string> SmtpService::start() {
@@ -104,6 +123,7 @@ std::expected<void, std::string> SmtpService::start() {
   listeners_->start();
   dispatch_->start();
   dispatch_->post([this] { fetcher_->start(); });
+  start_folders();
   return {};
 }
 
@@ -115,7 +135,7 @@ std::shared_ptr<const VirtualServer> SmtpService::taker() const {
   const auto servers = servers_.get();
   std::shared_ptr<const VirtualServer> found;
   for (const auto& [id, server] : *servers) {
-    if (server->terms.lmtp) continue;
+    if (server->terms.lmtp || server->terms.local) continue;
     if (!server->terms.submission) return server;
     if (!found) found = server;
   }
@@ -143,11 +163,29 @@ asio::awaitable<void> SmtpService::take_fetched(common::net::Worker& worker, com
   co_await session.run(false);
 }
 
+void SmtpService::start_folders() {
+  if (spool_.empty()) return;
+  if (spool_trouble_.empty()) {
+    folders_.emplace(*store_, common::system_clock_source(), [this]() -> std::shared_ptr<const Terms> {
+      for (const auto& [id, server] : *servers_.get()) {
+        if (server->terms.local) return {server, &server->terms};
+      }
+      return nullptr;
+    });
+    auto started = folders_->start(spool_);
+    if (started) return;
+    spool_trouble_ = std::move(started.error());
+    folders_.reset();
+  }
+  common::log::warning("spool.unattended", {{"why", spool_trouble_}});
+}
+
 std::expected<std::vector<std::string>, std::string> SmtpService::reload(const common::config::Config& config) {
   const auto servers = smtp_servers(config);
   if (servers.empty())
     return std::unexpected("no server of kind \"smtp\" or \"lmtp\" is left in the new configuration");
-  auto made = make_servers(servers);
+  const auto all = with_local_server(servers, config);
+  auto made = make_servers(all);
   if (!made) return std::unexpected(std::move(made.error()));
   auto dns = common::dns::read_settings(config.suite.dns);
   if (!dns) return std::unexpected(std::move(dns.error()));
@@ -162,7 +200,7 @@ std::expected<std::vector<std::string>, std::string> SmtpService::reload(const c
   VirtualServers both = *made;
   both.insert(old->begin(), old->end());
   servers_.set(std::make_shared<const VirtualServers>(std::move(both)));
-  auto reloaded = listeners_->reload(servers);
+  auto reloaded = listeners_->reload(all);
   if (!reloaded) {
     servers_.set(old);
     (void)dispatch_->reload(configured_);  // they were good before
@@ -178,6 +216,7 @@ std::expected<std::vector<std::string>, std::string> SmtpService::reload(const c
 
 void SmtpService::stop(std::chrono::milliseconds grace) {
   listeners_->stop(grace);
+  if (folders_) folders_->stop(grace);
   dispatch_->stop(grace);
   fetcher_.reset();
   dispatch_.reset();
@@ -186,6 +225,7 @@ void SmtpService::stop(std::chrono::milliseconds grace) {
   verifier_.reset();
   resolver_.reset();
   store_.reset();
+  folders_.reset();
 }
 
 void SmtpService::add_status(nlohmann::json& status) {
@@ -194,6 +234,7 @@ void SmtpService::add_status(nlohmann::json& status) {
   status["messages"] = {
       {"accepted", counters.accepted}, {"delivered", counters.entries}, {"commits", counters.commits}};
   const auto held = guard_->counters();
+  if (folders_) folders_->add_status(status);
   status["log_ins"] = {{"failed", held.failed}, {"delayed", held.delayed}, {"refused", held.refused}};
 }
 

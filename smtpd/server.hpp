@@ -1,5 +1,6 @@
 #pragma once
 
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <optional>
@@ -15,6 +16,7 @@
 #include "mailstore/store.hpp"
 
 #include "smtpd/fetch/fetcher.hpp"
+#include "smtpd/folders/folders.hpp"
 #include "smtpd/outbound/dispatch.hpp"
 #include "smtpd/session/session.hpp"
 
@@ -40,6 +42,8 @@ class SmtpService final : public common::daemon::Service {
   std::shared_ptr<const VirtualServer> taker() const;
   /// The server's side of a connection that we made (ATRN).
   asio::awaitable<void> take_fetched(common::net::Worker& worker, common::net::Stream stream, std::string domain);
+  /// Mail that waits for us there does not keep us from serving all other.
+  void start_folders();
   asio::awaitable<void> serve(common::net::Worker& worker, common::net::Stream stream, common::net::Door door);
 
   mailstore::Options store_options_;
@@ -51,6 +55,9 @@ class SmtpService final : public common::daemon::Service {
   std::vector<common::config::Server> configured_;  ///< in force
   std::unique_ptr<outbound::Dispatch> dispatch_;
   std::unique_ptr<fetch::Fetcher> fetcher_;
+  std::filesystem::path spool_;  ///< empty: none
+  std::string spool_trouble_;    ///< of making it, before there was a log
+  std::optional<folders::Folders> folders_;
   common::daemon::Snapshot<VirtualServers> servers_;
   // Last: sessions that are left when it goes use what stands above.
   std::unique_ptr<common::net::Server> listeners_;

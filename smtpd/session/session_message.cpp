@@ -44,6 +44,11 @@ asio::awaitable<Step> Session::read_message(Reply go_ahead) {
   co_await settle_name();
   auto draft = co_await services_.store.begin();
   if (!draft) co_return conversation_.on_no_draft(*refuse(draft.error(), {}).refused);
+  if (filtering_) {
+    auto asking = ask_about_data(draft->id());
+    auto refused = co_await std::move(asking);
+    if (refused) co_return conversation_.on_filtered(std::move(*refused));
+  }
   queue(go_ahead);
   co_await flush();
   const MessageEnd end = co_await receive(std::move(*draft));
@@ -61,7 +66,7 @@ DataLimits Session::data_limits() const {
 }
 
 MissingFields Session::missing_fields(mailstore::MessageId id) const {
-  if (!server_->terms.submission) return {};
+  if (!server_->terms.submission && !server_->terms.local) return {};
   return {format_date_field(std::chrono::floor<std::chrono::seconds>(worker_.clock().wall())),
           format_message_id_field(mailstore::format_id(id), server_->terms.hostname)};
 }
@@ -93,7 +98,7 @@ asio::awaitable<MessageEnd> Session::receive(mailstore::Draft draft) {
   input_.keep();
   if (auto refused = refusal_of(incoming)) co_return std::move(*refused);
   const auto facts = incoming.facts();
-  co_return co_await store(incoming.take(), facts);
+  co_return co_await finish(incoming.take(), facts);
 }
 
 /// A chunk that cannot be used is read to its end all the same (RFC 3030 2).
@@ -108,6 +113,19 @@ asio::awaitable<Step> Session::read_chunk(Chunk chunk) {
       co_return chunk.last ? conversation_.on_message(end) : conversation_.on_chunk(chunk, end.refused);
     }
     const auto id = draft->id();
+    if (filtering_) {
+      auto asking = ask_about_data(id);
+      auto refused = co_await std::move(asking);
+      if (refused) {
+        co_await skip_chunk(chunk.octets);
+        if (!open_) co_return Step{};
+        MessageEnd end;
+        end.refused = refused->cause;
+        end.words = refused->detail;
+        conversation_.on_words(refused->detail);
+        co_return chunk.last ? conversation_.on_message(end) : conversation_.on_chunk(chunk, end.refused);
+      }
+    }
     chunks_ = std::make_unique<IncomingMessage>(std::move(*draft), received_line(id), data_limits(), missing_fields(id),
                                                 Framing::counted);
   }
@@ -136,7 +154,7 @@ asio::awaitable<Step> Session::read_chunk(Chunk chunk) {
   const auto facts = chunks_->facts();
   auto draft = chunks_->take();
   chunks_.reset();
-  const MessageEnd end = co_await store(std::move(draft), facts);
+  const MessageEnd end = co_await finish(std::move(draft), facts);
   co_return conversation_.on_message(end);
 }
 
@@ -181,7 +199,18 @@ struct Session::Success {
   std::vector<report::Recipient> recipients;
 };
 
-asio::awaitable<MessageEnd> Session::store(mailstore::Draft draft, mailstore::BodyFacts facts) {
+asio::awaitable<MessageEnd> Session::finish(mailstore::Draft draft, mailstore::BodyFacts facts) {
+  std::string hold;
+  if (filtering_) {
+    auto asking = ask_about_message(draft, facts, hold);
+    auto end = co_await std::move(asking);
+    if (end) co_return std::move(*end);
+  }
+  auto storing = store(std::move(draft), facts, std::move(hold));
+  co_return co_await std::move(storing);
+}
+
+asio::awaitable<MessageEnd> Session::store(mailstore::Draft draft, mailstore::BodyFacts facts, std::string hold) {
   MessageEnd end;
   end.id = mailstore::format_id(draft.id());
   end.octets = facts.octets;
@@ -191,12 +220,15 @@ asio::awaitable<MessageEnd> Session::store(mailstore::Draft draft, mailstore::Bo
       end.id,    envelope.reverse_path, name_recipients(envelope), envelope.owners.size(), envelope.remotes.size(),
       end.octets};
   auto success = success_of(draft.id(), envelope);
-  const auto stored = co_await services_.store.accept(std::move(draft), std::move(envelope), facts);
+  auto storing = hold.empty() ? services_.store.accept(std::move(draft), std::move(envelope), facts)
+                              : services_.store.accept_held(std::move(draft), std::move(envelope), facts, hold);
+  const auto stored = co_await std::move(storing);
   if (!stored) {
     conversation_.transaction()->envelope.reverse_path = std::move(accepted.from);
     co_return refuse(stored.error(), end.id);
   }
   log_accepted(accepted);
+  if (!hold.empty()) log::info("message.held", {{"id", end.id}, {"why", hold}, {"server", server_->terms.server}});
   // Before the 250, so that who asked for a report has it once the message is acknowledged; nobody else waits for it.
   if (success) co_await report_success(std::move(*success));
   co_return end;
@@ -278,7 +310,8 @@ std::string Session::received_line(mailstore::MessageId id) {
   Trace trace;
   trace.helo = conversation_.helo();
   trace.name = client_name();
-  trace.address = peer_;
+  trace.address = user_ ? "unix" : std::string_view{peer_};
+  trace.user = user_;
   trace.hostname = server_->terms.hostname;
   trace.id = id_text;
   if (transaction.recipients == 1) trace.recipient = transaction.recipient;

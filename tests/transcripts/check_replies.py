@@ -23,6 +23,12 @@ ELSEWHERE = {
     "turn_started": "unit/smtp/conversation_trigger.cpp",
     "turn_unable": "unit/smtp/conversation_trigger.cpp",
     "run_pending": "clients/test_trigger.py",
+    "filter_refused": "clients/test_milter.py",
+    "filter_deferred": "clients/test_milter.py",
+    "filter_gone": "clients/test_milter.py",
+    "filter_gone_for_good": "clients/test_milter.py",
+    "filter_said": "clients/test_milter.py",
+    "filter_closes": "clients/test_milter.py",
     "shutting_down": "clients/test_lifecycle.py",
 }
 

@@ -94,6 +94,29 @@ class Look final : public DirectoryView {
       return {};
     });
   }
+  Result<std::vector<Domain>> fetching_domains() override {
+    return guarded([&]() -> Result<std::vector<Domain>> {
+      std::vector<Domain> found;
+      lmdb::Cursor cursor(txn_, index_.tables().domains);
+      for (auto row = cursor.first(); row; row = cursor.next()) {
+        auto domain = decode_domain(row->key, row->value);
+        if (!domain.fetch.from.empty()) found.push_back(std::move(domain));
+      }
+      return found;
+    });
+  }
+  Result<std::vector<Domain>> domains_dequeued_by(std::string_view account) override {
+    return guarded([&]() -> Result<std::vector<Domain>> {
+      std::vector<Domain> found;
+      lmdb::Cursor cursor(txn_, index_.tables().domains);
+      for (auto row = cursor.first(); row; row = cursor.next()) {
+        auto domain = decode_domain(row->key, row->value);
+        if (std::ranges::find(domain.remote.dequeue_accounts, account) != domain.remote.dequeue_accounts.end())
+          found.push_back(std::move(domain));
+      }
+      return found;
+    });
+  }
   Result<void> each_mailbox(std::string_view domain, const std::function<bool(const Mailbox&)>& each,
                             std::string_view after, Which which) override {
     return guarded([&]() -> Result<void> {
@@ -305,7 +328,8 @@ asio::awaitable<Result<void>> Store::change_domain(std::string name, DomainChang
     const auto& index = change.index();
     auto domain = index.domain(change.txn(), name);
     if (!domain) return fail(Errc::not_found, fmt::format("there is no domain {}", name));
-    if (domain->kind != DomainKind::local && (wanted.catch_all || wanted.quota_octets || wanted.plus_addressing))
+    if (domain->kind != DomainKind::local &&
+        (wanted.catch_all || wanted.quota_octets || wanted.plus_addressing || wanted.fetch))
       return fail(Errc::conflict, fmt::format("{} is no domain with mailboxes of its own", name));
     if (wanted.catch_all && !wanted.catch_all->empty()) {
       if (auto there = has_somebody(index, change.txn(), *wanted.catch_all); !there) return there;
@@ -316,6 +340,7 @@ asio::awaitable<Result<void>> Store::change_domain(std::string name, DomainChang
     if (wanted.catch_all) domain->catch_all = *wanted.catch_all;
     if (wanted.quota_octets) domain->quota_octets = *wanted.quota_octets;
     if (wanted.plus_addressing) domain->plus_addressing = *wanted.plus_addressing;
+    if (wanted.fetch) domain->fetch = *wanted.fetch;
     if (wanted.remote) domain->remote = *wanted.remote;
     change.put_domain(*domain);
     return {};

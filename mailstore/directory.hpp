@@ -32,7 +32,27 @@ struct RemoteSettings {
   std::string username, password;  ///< of us at the host that `route` names; empty: none
   std::uint32_t rate = 0;          ///< messages a minute; 0: no limit
   std::uint32_t connections = 0;   ///< at a time; 0: not given
+  bool hold = false;               ///< its mail waits until it is asked for (ETRN, ATRN, TURN)
+  /// Whose log-in may fetch it over its own connection (ATRN, TURN): canonical addresses of mailboxes.
+  std::vector<std::string> dequeue_accounts;
   friend bool operator==(const RemoteSettings&, const RemoteSettings&) = default;
+};
+/// Of `dequeue_accounts`, so that a row stays small.
+inline constexpr std::size_t dequeue_accounts_limit = 16;
+inline constexpr std::size_t dequeue_accounts_octets_limit = 1000;
+
+/// How a domain of ours asks for the mail that another server holds for it.
+enum class FetchBy : std::uint8_t {
+  etrn = 1,  ///< that server then sends it as it sends other mail
+  atrn,      ///< it comes over the connection that asked
+};
+struct FetchSettings {
+  std::string from;  ///< HOST[:PORT] as in RemoteSettings::route; empty: nothing is fetched
+  FetchBy by = FetchBy::etrn;
+  std::uint32_t every = 0;  ///< seconds
+  Security security = Security::opportunistic;
+  std::string username, password;  ///< of us there; empty: none
+  friend bool operator==(const FetchSettings&, const FetchSettings&) = default;
 };
 
 struct Domain {
@@ -46,7 +66,8 @@ struct Domain {
   std::string catch_all;           ///< where mail goes for local parts that nobody has; canonical, empty: nowhere
   std::uint64_t quota_octets = 0;  ///< of its mailboxes that have none of their own; 0: none
   bool plus_addressing = true;     ///< ann+anything is ann
-  RemoteSettings remote;           ///< kind remote
+  FetchSettings fetch;
+  RemoteSettings remote;  ///< kind remote
 };
 
 /// What proves a password. Opaque to the store; common/auth makes and checks it. Every change gets a new version.
@@ -114,6 +135,11 @@ class DirectoryView {
   /// In the order of the names. `each` returns false to stop. `after`: begins with the first name behind it, whether it
   /// is there or not, so that a long list can be read in pages, each by a short look.
   virtual Result<void> each_domain(const std::function<bool(const Domain&)>& each, std::string_view after = {}) = 0;
+  // These look at one row a domain, and count no mailboxes.
+  /// Those whose mail is fetched.
+  virtual Result<std::vector<Domain>> fetching_domains() = 0;
+  /// Remote ones, patterns among them, whose mail this account may fetch.
+  virtual Result<std::vector<Domain>> domains_dequeued_by(std::string_view account) = 0;
   /// `domain` empty: all. Sorted by domain, then local part, octet by octet. `after`: an address.
   virtual Result<void> each_mailbox(std::string_view domain, const std::function<bool(const Mailbox&)>& each,
                                     std::string_view after = {}, Which which = Which::living) = 0;

@@ -9,13 +9,13 @@ constexpr std::uint8_t row_version = 1;
 constexpr std::uint8_t retrieved_entry_version = 2;
 constexpr std::uint8_t flag_a = 1;
 // Version 2 of domains has quota, catch-all and plus addressing, version 3 the settings of a remote one, which others
-// do not carry.
-constexpr std::uint8_t domain_version = 3;
+// do not carry, version 4 who may fetch its mail, and how one of ours fetches its own if it does.
+constexpr std::uint8_t domain_version = 4;
 // Version 2 of mailboxes tells a quota of none from no quota of its own, version 3 has a secret for APOP, version 4
 // what it may send as.
 constexpr std::uint8_t mailbox_version = 4;
-constexpr std::uint8_t flag_locked = 1, flag_removed = 2, flag_no_plus = 4, flag_quota = 8;
-constexpr std::uint8_t flag_relay = 1, flag_no_esmtp = 2;  // of the settings of a remote domain
+constexpr std::uint8_t flag_locked = 1, flag_removed = 2, flag_no_plus = 4, flag_quota = 8, flag_fetch = 16;
+constexpr std::uint8_t flag_relay = 1, flag_no_esmtp = 2, flag_hold = 4;  // of the settings of a remote domain
 
 template <std::unsigned_integral T>
 void store_key(T value, char* to) {
@@ -160,17 +160,21 @@ SegmentRow decode_segment(std::string_view value) {
 namespace {
 
 void encode(const RemoteSettings& remote, Encoder& to) {
-  to.number(static_cast<std::uint8_t>((remote.allow_relay ? flag_relay : 0) | (remote.no_esmtp ? flag_no_esmtp : 0)));
+  to.number(static_cast<std::uint8_t>((remote.allow_relay ? flag_relay : 0) | (remote.no_esmtp ? flag_no_esmtp : 0) |
+                                      (remote.hold ? flag_hold : 0)));
   to.number(static_cast<std::uint8_t>(remote.security ? std::to_underlying(*remote.security) : 0));
   to.text(remote.route).text(remote.username).text(remote.password);
   to.number(remote.rate).number(remote.connections);
+  to.number(static_cast<std::uint8_t>(remote.dequeue_accounts.size()));
+  for (const auto& account : remote.dequeue_accounts) to.text(account);
 }
 
-RemoteSettings decode_remote(Decoder& from) {
+RemoteSettings decode_remote(Decoder& from, std::uint8_t version) {
   RemoteSettings remote;
   const auto flags = from.number<std::uint8_t>();
   remote.allow_relay = (flags & flag_relay) != 0;
   remote.no_esmtp = (flags & flag_no_esmtp) != 0;
+  remote.hold = (flags & flag_hold) != 0;
   if (const auto security = from.number<std::uint8_t>(); security != 0) {
     remote.security = static_cast<Security>(security);
     if (*remote.security > Security::verify) from.broken("asks for an unknown security");
@@ -180,18 +184,41 @@ RemoteSettings decode_remote(Decoder& from) {
   remote.password = from.text();
   remote.rate = from.number<std::uint32_t>();
   remote.connections = from.number<std::uint32_t>();
+  const auto accounts = version >= 4 ? from.number<std::uint8_t>() : std::uint8_t{0};
+  for (std::uint8_t i = 0; i < accounts; ++i) remote.dequeue_accounts.emplace_back(from.text());
   return remote;
+}
+
+void encode(const FetchSettings& fetch, Encoder& to) {
+  to.text(fetch.from).number(std::to_underlying(fetch.by)).number(fetch.every);
+  to.number(std::to_underlying(fetch.security)).text(fetch.username).text(fetch.password);
+}
+
+FetchSettings decode_fetch(Decoder& from) {
+  FetchSettings fetch;
+  fetch.from = from.text();
+  fetch.by = static_cast<FetchBy>(from.number<std::uint8_t>());
+  if (fetch.by != FetchBy::etrn && fetch.by != FetchBy::atrn) from.broken("is fetched in an unknown way");
+  fetch.every = from.number<std::uint32_t>();
+  fetch.security = static_cast<Security>(from.number<std::uint8_t>());
+  if (fetch.security < Security::none || fetch.security > Security::verify) from.broken("asks for an unknown security");
+  fetch.username = from.text();
+  fetch.password = from.text();
+  return fetch;
 }
 
 }  // namespace
 
 void encode(const Domain& domain, std::string& out) {
   Encoder to(out);
-  const auto flags = (domain.locked ? flag_locked : 0) | (domain.plus_addressing ? 0 : flag_no_plus);
+  const bool fetches = !domain.fetch.from.empty();
+  const auto flags =
+      (domain.locked ? flag_locked : 0) | (domain.plus_addressing ? 0 : flag_no_plus) | (fetches ? flag_fetch : 0);
   to.number(domain_version).number(std::to_underlying(domain.kind)).number(static_cast<std::uint8_t>(flags));
   to.number(domain.created).text(domain.alias_of);
   to.number(domain.quota_octets).text(domain.catch_all);
   if (domain.kind == DomainKind::remote) encode(domain.remote, to);
+  if (fetches) encode(domain.fetch, to);
 }
 
 Domain decode_domain(std::string_view name, std::string_view value) {
@@ -209,7 +236,8 @@ Domain decode_domain(std::string_view name, std::string_view value) {
     domain.quota_octets = from.number<std::uint64_t>();
     domain.catch_all = from.text();
   }
-  if (version >= 3 && domain.kind == DomainKind::remote) domain.remote = decode_remote(from);
+  if (version >= 3 && domain.kind == DomainKind::remote) domain.remote = decode_remote(from, version);
+  if ((flags & flag_fetch) != 0) domain.fetch = decode_fetch(from);
   from.end();
   return domain;
 }

@@ -107,6 +107,7 @@ struct DomainChange {
   std::optional<std::string> catch_all;  ///< canonical; empty: none
   std::optional<std::uint64_t> quota_octets;
   std::optional<bool> plus_addressing;
+  std::optional<FetchSettings> fetch;    ///< in place of all that were
   std::optional<RemoteSettings> remote;  ///< in place of all that were
 };
 

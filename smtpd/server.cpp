@@ -109,10 +109,58 @@ std::expected<void, std::string> SmtpService::start() {
                                            listeners_->addresses(), store_options_.keep_done);
   if (!dispatch) return std::unexpected(std::move(dispatch.error()));
   dispatch_ = std::move(*dispatch);
+  auto means = dispatch_->means();
+  auto& worker = means.worker;
+  fetcher_ = std::make_unique<fetch::Fetcher>(
+      fetch::Fetcher::Means{*store_, worker, means.crowd, means.names, means.unchecked, means.verified},
+      [this] {
+        const auto server = taker();
+        return server ? server->terms.hostname : std::string{};
+      },
+      [this, &worker](common::net::Stream stream, std::string domain) {
+        return take_fetched(worker, std::move(stream), std::move(domain));
+      });
   listeners_->start();
   dispatch_->start();
+  dispatch_->post([this] { fetcher_->start(); });
   start_folders();
   return {};
+}
+
+Services SmtpService::services() {
+  return {*store_, *verifier_, *guard_, *resolver_, dispatch_->triggers()};
+}
+
+std::shared_ptr<const VirtualServer> SmtpService::taker() const {
+  const auto servers = servers_.get();
+  std::shared_ptr<const VirtualServer> found;
+  for (const auto& [id, server] : *servers) {
+    if (server->terms.lmtp || server->terms.local) continue;
+    if (!server->terms.submission) return server;
+    if (!found) found = server;
+  }
+  return found;
+}
+
+asio::awaitable<void> SmtpService::take_fetched(common::net::Worker& worker, common::net::Stream stream,
+                                                std::string domain) {
+  const auto base = taker();
+  if (!base) co_return;
+  // We called, and know whom: what is asked of strangers is not asked here, and nobody logs in.
+  auto server = std::make_shared<VirtualServer>(*base);
+  auto& terms = server->terms;
+  terms.only_domain = std::move(domain);
+  terms.submission = false;
+  terms.anonymous = true;
+  terms.has_certificate = false;
+  terms.tls_required = false;
+  terms.relay_authenticated = false;
+  terms.mechanisms.clear();
+  terms.helo_check = HeloCheck::off;
+  terms.reverse_dns = false;
+  server->tls.reset();
+  Session session{services(), worker, std::move(stream), std::move(server)};
+  co_await session.run(false);
 }
 
 void SmtpService::start_folders() {
@@ -176,6 +224,7 @@ void SmtpService::stop(std::chrono::milliseconds grace) {
   resolver_.reset();
   // The outbound thread's context goes before the store does, so nobody may still be telling it anything.
   store_->wait_told();
+  fetcher_.reset();
   dispatch_.reset();
   store_.reset();
   folders_.reset();
@@ -200,8 +249,7 @@ asio::awaitable<void> SmtpService::serve(common::net::Worker& worker, common::ne
     if (found == servers->end()) co_return;  // taken away by a reload at this moment
     server = found->second;
   }
-  const Services services{*store_, *verifier_, *guard_, *resolver_};
-  Session session{services, worker, std::move(stream), std::move(server)};
+  Session session{services(), worker, std::move(stream), std::move(server)};
   co_await session.run(door.tls);
 }
 

@@ -15,6 +15,7 @@
 
 #include "mailstore/store.hpp"
 
+#include "smtpd/fetch/fetcher.hpp"
 #include "smtpd/folders/folders.hpp"
 #include "smtpd/outbound/dispatch.hpp"
 #include "smtpd/session/session.hpp"
@@ -36,6 +37,11 @@ class SmtpService final : public common::daemon::Service {
   /// By id, the file's name.
   using VirtualServers = std::map<std::string, std::shared_ptr<const VirtualServer>, std::less<>>;
   static std::expected<VirtualServers, std::string> make_servers(const std::vector<common::config::Server>& servers);
+  Services services();
+  /// Who takes mail that is fetched; null: nobody is configured.
+  std::shared_ptr<const VirtualServer> taker() const;
+  /// The server's side of a connection that we made (ATRN).
+  asio::awaitable<void> take_fetched(common::net::Worker& worker, common::net::Stream stream, std::string domain);
   /// Mail that waits for us there does not keep us from serving all other.
   void start_folders();
   asio::awaitable<void> serve(common::net::Worker& worker, common::net::Stream stream, common::net::Door door);
@@ -48,6 +54,7 @@ class SmtpService final : public common::daemon::Service {
   std::optional<common::dns::Resolver> resolver_;
   std::vector<common::config::Server> configured_;  ///< in force
   std::unique_ptr<outbound::Dispatch> dispatch_;
+  std::unique_ptr<fetch::Fetcher> fetcher_;
   std::filesystem::path spool_;  ///< empty: none
   std::string spool_trouble_;    ///< of making it, before there was a log
   std::optional<folders::Folders> folders_;

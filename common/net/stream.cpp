@@ -104,6 +104,35 @@ Stream::Stream(Worker& worker, Socket socket, const sockaddr& peer, socklen_t le
 Stream::Stream(Stream&&) noexcept = default;
 Stream::~Stream() = default;
 
+struct Stream::Loose::Inside {
+  Descriptor descriptor;
+  std::unique_ptr<TlsSession> tls;
+  sockaddr_storage peer{};
+};
+
+Stream::Loose::Loose() : inside_(std::make_unique<Inside>()) {}
+Stream::Loose::Loose(Loose&&) noexcept = default;
+Stream::Loose::~Loose() = default;
+
+Stream::Loose Stream::let_go() {
+  State& state = *state_;
+  Loose loose;
+  const auto* name = state.peer_name();
+  std::memcpy(&loose.inside_->peer, name, name->sa_family == AF_UNIX ? sizeof name->sa_family : sizeof(sockaddr_in6));
+  loose.inside_->descriptor = Descriptor{state.let_go()};
+  loose.inside_->tls = std::move(state.tls);
+  return loose;
+}
+
+Stream::Stream(Worker& worker, Loose loose)
+    : Stream(worker,
+             Socket{worker.context(), asio::generic::stream_protocol{loose.inside_->peer.ss_family, 0},
+                    loose.inside_->descriptor.release()},
+             reinterpret_cast<const sockaddr&>(loose.inside_->peer), sizeof(sockaddr_in6)) {
+  state_->tls = std::move(loose.inside_->tls);
+  if (state_->tls != nullptr) state_->tls->move_to(worker.wire());
+}
+
 asio::awaitable<std::expected<Stream, std::string>> Stream::connect(Worker& worker, std::string address,
                                                                     std::uint16_t port, std::string source,
                                                                     std::chrono::milliseconds limit) {

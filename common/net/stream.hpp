@@ -22,6 +22,7 @@ namespace common::net {
 
 class TlsClientContext;
 class TlsContext;
+class TlsSession;
 
 /// Why there is nothing more to read.
 enum class End : std::uint8_t {
@@ -56,6 +57,25 @@ class Stream {
   Stream(Stream&&) noexcept;
   Stream& operator=(Stream&&) = delete;
   ~Stream();
+
+  /// A connection on its way from one worker to another; belongs to no thread. Closed if nobody takes it.
+  class Loose {
+   public:
+    Loose(Loose&&) noexcept;
+    Loose& operator=(Loose&&) = delete;
+    ~Loose();
+
+   private:
+    friend class Stream;
+    Loose();
+    struct Inside;
+    std::unique_ptr<Inside> inside_;
+  };
+  /// Gives the connection away, with its TLS; this stream is closed then. Nothing is being read or written, and what
+  /// was read has been used.
+  Loose let_go();
+  /// On the thread of `worker`.
+  Stream(Worker& worker, Loose loose);
 
   /// A new connection to a numeric address, from `source` (numeric, of the same family) or, empty, from where the
   /// system likes. Error: why not, in a few words.

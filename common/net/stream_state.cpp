@@ -216,6 +216,14 @@ void Stream::State::close() noexcept {
   socket.close(ignored);
 }
 
+int Stream::State::let_go() {
+  worker.deadlines().clear(deadline);
+  asio::error_code error;
+  const int descriptor = socket.release(error);
+  if (error) throw std::system_error(error);
+  return descriptor;
+}
+
 const sockaddr* Stream::State::peer_name() {
   if (peer_.sin6_family == AF_UNSPEC) {
     sockaddr_storage name{};

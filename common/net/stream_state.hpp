@@ -63,6 +63,8 @@ class Stream::State final : public Waiter {
   /// sendfile, from `offset`, at most `length` octets; 0: wait first. Throws as above, and when the file ends before.
   std::size_t send_file_now(int descriptor, std::uint64_t offset, std::uint64_t length);
   void close() noexcept;
+  /// Closed without a word: the descriptor is the caller's.
+  int let_go();
 
   int descriptor() { return socket.native_handle(); }
   const sockaddr* peer_name();

@@ -31,7 +31,7 @@ struct TlsSession::Bio {
   }
 
   static int write(BIO* bio, const char* from, int size) {
-    auto& wire = static_cast<TlsSession*>(BIO_get_data(bio))->wire_;
+    auto& wire = *static_cast<TlsSession*>(BIO_get_data(bio))->wire_;
     BIO_clear_retry_flags(bio);
     const auto count = std::min(static_cast<std::size_t>(size), wire.out.size() - wire.out_used);
     if (count == 0) {

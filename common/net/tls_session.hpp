@@ -53,7 +53,7 @@ class TlsSession {
   Result decrypt(std::span<char> into, std::size_t& got);
   /// Makes one record of at most record_octets. False: failed.
   bool encrypt(std::string_view plain);
-  bool has_room() const { return wire_.out.size() - wire_.out_used >= record_room; }
+  bool has_room() const { return wire_->out.size() - wire_->out_used >= record_room; }
   /// Puts close_notify into `wire.out`, if the handshake is over.
   void say_goodbye();
 
@@ -66,6 +66,9 @@ class TlsSession {
   TlsFacts facts() const;
   std::string channel_binding(std::string_view type) const;
 
+  /// From now on records go to and come from another worker's. No input is fed that was not kept.
+  void move_to(Wire& wire) { wire_ = &wire; }
+
   /// Records that the peer has not taken yet.
   std::string unsent;
 
@@ -75,10 +78,10 @@ class TlsSession {
  private:
   struct Bio;
   static std::unique_ptr<TlsSession> make(ssl_ctx_st* context, Wire& wire);
-  explicit TlsSession(Wire& wire) : wire_(wire) {}
+  explicit TlsSession(Wire& wire) : wire_(&wire) {}
   Result give_up(int ssl_error);
 
-  Wire& wire_;
+  Wire* wire_;
   ssl_st* ssl_ = nullptr;
   std::shared_ptr<const TlsClientContext> client_;
   std::string host_;  ///< of the client's side: under which name its sessions are kept

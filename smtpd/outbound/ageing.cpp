@@ -66,8 +66,7 @@ asio::awaitable<void> Scheduler::give_notice(Run& run) {
           silent.push_back(std::move(settled));
           continue;
         }
-        const auto& last = recipient.last.at >= run.row.last.at ? recipient.last : run.row.last;
-        auto delayed = about(recipient, envelope, last, report::Action::delayed);
+        auto delayed = about(recipient, envelope, last_words(run, run.row.last, recipient), report::Action::delayed);
         if (delayed.status.empty() || delayed.status.front() != '4') delayed.status = "4.4.0";
         const auto end = mailstore::accepted_at(id) + run.schedule_of(*plan).expire;
         delayed.until = std::chrono::floor<std::chrono::seconds>(end);
@@ -103,7 +102,7 @@ asio::awaitable<void> Scheduler::expire(Run& run) {
       // Badmail has no time that could be over: nobody is left to be told.
       if (plan == nullptr || is_in_hand(recipient) || is_badmail(recipient)) continue;
       if (!is_expired(run.schedule_of(*plan), at, accepted)) continue;
-      auto attempt = expired_attempt(recipient.last.at >= domain_last.at ? recipient.last : domain_last, at);
+      auto attempt = expired_attempt(last_words(run, domain_last, recipient), at);
       log::info("message.failed", {{"id", mailstore::format_id(recipient.name.id)},
                                    {"to", recipient.address},
                                    {"why", "expired: " + attempt.answer.text}});

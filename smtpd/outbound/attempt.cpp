@@ -164,6 +164,10 @@ asio::awaitable<void> Scheduler::attempt(Run& run, Group group) {
   if (!nobody.empty()) co_await give_up(*plan, group.id, std::move(nobody));
   if (group.recipients.empty()) co_return;
 
+  if (run.given != nullptr) {
+    co_await carry_there(run, group, envelope, *opened, *plan);
+    co_return;
+  }
   auto hop = choose_next_hop(run.domain, remote, plan->outbound, plan->password, envelope.reverse_path, group.reroute);
   if (!hop) {
     log::error("route.broken", {{"domain", run.domain}, {"why", hop.error()}});
@@ -259,7 +263,38 @@ asio::awaitable<std::vector<Scheduler::Hand>> Scheduler::carry(Run& run, Group& 
   auto carrying = carrier_.carry(route, message, body);
   const auto delivery = co_await std::move(carrying);
   lane.sign = delivery.sign;
+  auto taking = take_answers(run, group, envelope, open, plan, message, delivery);
+  kept = co_await std::move(taking);
+  co_return kept;
+}
 
+asio::awaitable<void> Scheduler::carry_there(Run& run, Group& group, const mailstore::Envelope& envelope,
+                                             const mailstore::OpenMessage& open, const ServerPlan& plan) {
+  drop_changed(group);
+  if (group.recipients.empty()) co_return;
+  auto path = leaving_path(*store_.directory(), envelope, plan.reporting.masquerade);
+  if (!path) {
+    co_await put_off(plan, std::move(group), "the directory could not be read");
+    co_return;
+  }
+  auto message = make_message(envelope, open, group.recipients);
+  message.reverse_path = std::move(*path);
+  const Body body{open.descriptor(), open.file_offset(), open.stored_octets};
+  auto carrying = carrier_.carry_by(*run.given, message, body);
+  const auto delivery = co_await std::move(carrying);
+  auto taking = take_answers(run, group, envelope, open, plan, message, delivery);
+  co_await std::move(taking);
+}
+
+/// Returns what stays in hand until it is known how the domain stands.
+asio::awaitable<std::vector<Scheduler::Hand>> Scheduler::take_answers(Run& run, const Group& group,
+                                                                      const mailstore::Envelope& envelope,
+                                                                      const mailstore::OpenMessage& open,
+                                                                      const ServerPlan& plan, const Message& message,
+                                                                      const Delivery& delivery) {
+  std::vector<Hand> kept;
+  // How it goes there says nothing of the domain's own way.
+  const bool aside = !group.reroute.empty() || run.given != nullptr;
   Spoken spoken;
   if (!delivery.address.empty())
     spoken.peer = delivery.host + "[" + delivery.address + "]:" + std::to_string(delivery.port);

@@ -130,6 +130,16 @@ asio::awaitable<Delivery> Carrier::carry(const Route& route, const Message& mess
   co_return delivery;
 }
 
+asio::awaitable<Delivery> Carrier::carry_by(ClientSession& session, const Message& message, const Body& body) {
+  Delivery delivery;
+  delivery.answers.assign(message.recipients.size(), Answer{});
+  const Route nowhere;
+  Work work{nowhere, message, body, delivery, nullptr};
+  co_await use(work, session);
+  work.finish();
+  co_return delivery;
+}
+
 asio::awaitable<void> Carrier::try_route(Work& work) {
   const auto& route = work.route;
   if (route.via) {

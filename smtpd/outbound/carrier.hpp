@@ -71,6 +71,8 @@ class Carrier {
   /// One attempt for all recipients of `message`. Does not throw for anything that peers, DNS or the network do.
   /// `route`, `message` and what `body` points to stay until it is done.
   asio::awaitable<Delivery> carry(const Route& route, const Message& message, const Body& body);
+  /// The same over a connection that is open already, and nowhere else.
+  asio::awaitable<Delivery> carry_by(ClientSession& session, const Message& message, const Body& body);
   /// Connections that rest.
   std::size_t idle() const { return pool_.size(); }
 

@@ -16,6 +16,14 @@ Step ClientConversation::start() {
   return exchange();
 }
 
+Step ClientConversation::ask(std::string command) {
+  state_ = State::asking;
+  said_ = {};
+  output_ = std::move(command) + "\r\n";
+  expect(Expect::asked);
+  return exchange();
+}
+
 Step ClientConversation::leave() {
   state_ = State::leaving;
   output_ = "QUIT\r\n";
@@ -37,6 +45,7 @@ Step ClientConversation::exchange() const {
       return Exchange{timeouts.tls};
     case Expect::auth:
       return Exchange{timeouts.auth};
+    case Expect::asked:
     case Expect::mail:
     case Expect::rset:
       return Exchange{timeouts.mail};
@@ -76,6 +85,7 @@ Stage ClientConversation::stage() const {
       return Stage::data;
     case Expect::end:
       return Stage::end;
+    case Expect::asked:
     case Expect::quit:
       break;
   }
@@ -136,6 +146,9 @@ Step ClientConversation::on_reply(Expect expected, const PeerReply& reply) {
       return on_starttls(reply);
     case Expect::auth:
       return on_auth(reply);
+    case Expect::asked:
+      said_ = answer_of(reply, Stage::ours);
+      return open();
     case Expect::mail:
       return on_mail(reply);
     case Expect::rcpt:
@@ -221,6 +234,8 @@ Step ClientConversation::break_off(Answer answer) {
   answer.elsewhere = true;
   if (state_ == State::opening) {
     failure_ = std::move(answer);
+  } else if (state_ == State::asking) {
+    said_ = std::move(answer);
   } else if (state_ == State::transaction) {
     if (all_sent_) {
       // RFC 5321 4.5.3.2.6: whether the message was taken is known to the peer alone.

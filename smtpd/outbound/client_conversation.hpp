@@ -68,6 +68,9 @@ class ClientConversation {
   Step start();
   /// At Rest, while `reusable()`. `answers` gets one for each recipient; both stay until the next Rest or Done.
   Step send(const Message& message, std::vector<Answer>& answers);
+  /// At Rest, while `resting()`: a command of one line and one reply, which `said()` tells at the next Rest or Done.
+  Step ask(std::string command);
+  const Answer& said() const { return said_; }
   /// At Rest: QUIT.
   Step leave();
 
@@ -100,8 +103,22 @@ class ClientConversation {
   std::uint64_t messages() const { return messages_; }
 
  private:
-  enum class Expect : std::uint8_t { greeting, ehlo, helo, starttls, auth, mail, rcpt, data, nothing, end, rset, quit };
-  enum class State : std::uint8_t { opening, ready, transaction, leaving, over };
+  enum class Expect : std::uint8_t {
+    greeting,
+    ehlo,
+    helo,
+    starttls,
+    auth,
+    asked,
+    mail,
+    rcpt,
+    data,
+    nothing,
+    end,
+    rset,
+    quit
+  };
+  enum class State : std::uint8_t { opening, ready, asking, transaction, leaving, over };
   /// Of a recipient in the running transaction.
   enum class Standing : std::uint8_t { asked, accepted, later, answered };
   struct Asked {
@@ -160,6 +177,7 @@ class ClientConversation {
   std::size_t mechanism_ = 0;
   std::optional<Answer> failure_;
   std::optional<Answer> auth_refused_;
+  Answer said_;
   std::uint64_t replies_ = 0;
   std::uint64_t messages_ = 0;
   std::size_t peer_recipients_ = 0;  ///< as many as it once took; 0: not known

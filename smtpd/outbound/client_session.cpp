@@ -46,7 +46,12 @@ ClientSession::ClientSession(common::net::Worker& worker, common::net::Stream st
       port_(stream_.peer_port()),
       terms_(std::move(terms)),
       tls_(std::move(tls)),
-      conversation_(terms_, attempt) {}
+      conversation_(terms_, attempt) {
+  if (stream_.secure()) {
+    const auto facts = stream_.tls_facts();
+    tls_facts_ = facts.protocol + " " + facts.cipher;
+  }
+}
 
 asio::awaitable<bool> ClientSession::open() {
   co_await run(conversation_.start());
@@ -57,6 +62,11 @@ asio::awaitable<void> ClientSession::send(const Message& message, const Body& bo
   body_ = body;
   plans_.clear();
   co_await run(conversation_.send(message, answers));
+}
+
+asio::awaitable<Answer> ClientSession::ask(std::string command) {
+  co_await run(conversation_.ask(std::move(command)));
+  co_return conversation_.said();
 }
 
 asio::awaitable<void> ClientSession::quit() {

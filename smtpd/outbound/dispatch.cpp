@@ -25,7 +25,21 @@ Dispatch::Dispatch(mailstore::Store& store, common::dns::Resolver& resolver, con
                    Carrier::Setup setup, std::shared_ptr<const Plans> plans, std::chrono::seconds keep_done)
     : worker_(std::make_unique<common::net::Worker>(clock)),
       names_(resolver, worker_->context().get_executor()),
-      scheduler_(std::make_unique<Scheduler>(store, *worker_, names_, std::move(setup), std::move(plans), keep_done)) {}
+      unchecked_(setup.unchecked),
+      verified_(setup.verified),
+      scheduler_(std::make_unique<Scheduler>(store, *worker_, names_, std::move(setup), std::move(plans), keep_done)) {
+  Triggers::Hooks hooks;
+  hooks.ready = [this] { return scheduler_->schedules(); };
+  hooks.run = [this](std::vector<std::string> domains) {
+    asio::post(worker_->context(),
+               [this, domains = std::move(domains)]() mutable { scheduler_->ask(std::move(domains)); });
+  };
+  hooks.serve = [this](Turned turned) {
+    asio::post(worker_->context(),
+               [this, turned = std::move(turned)]() mutable { scheduler_->serve(std::move(turned)); });
+  };
+  triggers_ = std::make_unique<Triggers>(store, clock, std::move(hooks));
+}
 
 Dispatch::~Dispatch() {
   stop(std::chrono::milliseconds{0});
@@ -58,6 +72,10 @@ std::expected<std::unique_ptr<Dispatch>, std::string> Dispatch::make(mailstore::
   setup.dice = throw_dice;
   return std::unique_ptr<Dispatch>{new Dispatch{store, resolver, clock, std::move(setup),
                                                 std::make_shared<const Plans>(std::move(*plans)), keep_done}};
+}
+
+void Dispatch::post(std::function<void()> work) {
+  asio::post(worker_->context(), std::move(work));
 }
 
 void Dispatch::start() {

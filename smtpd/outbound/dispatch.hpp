@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <expected>
+#include <functional>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
@@ -18,6 +19,7 @@
 
 #include "smtpd/outbound/dns_names.hpp"
 #include "smtpd/outbound/scheduler.hpp"
+#include "smtpd/outbound/triggers.hpp"
 
 namespace smtpd::outbound {
 
@@ -37,6 +39,17 @@ class Dispatch {
   /// Nothing new is begun; what is under way has `grace` to end, then it is cut off, and waits in the queue as it did.
   void stop(std::chrono::milliseconds grace);
   void add_status(nlohmann::json& status) const;
+  /// For sessions, on any thread.
+  Triggers& triggers() { return *triggers_; }
+  /// For what else speaks to other servers on this thread; it goes before this does.
+  struct Means {
+    common::net::Worker& worker;
+    common::net::Crowd& crowd;
+    NameService& names;
+    std::shared_ptr<const common::net::TlsClientContext> unchecked, verified;
+  };
+  Means means() { return {*worker_, scheduler_->crowd(), names_, unchecked_, verified_}; }
+  void post(std::function<void()> work);
 
  private:
   Dispatch(mailstore::Store& store, common::dns::Resolver& resolver, const common::Clock& clock, Carrier::Setup setup,
@@ -44,7 +57,9 @@ class Dispatch {
 
   std::unique_ptr<common::net::Worker> worker_;
   DnsNames names_;
+  std::shared_ptr<const common::net::TlsClientContext> unchecked_, verified_;
   std::unique_ptr<Scheduler> scheduler_;
+  std::unique_ptr<Triggers> triggers_;
   std::thread thread_;
 };
 

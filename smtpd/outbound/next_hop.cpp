@@ -13,20 +13,6 @@ Security security_of(std::string_view text) {
   return text == "verify" ? Security::verify : Security::opportunistic;
 }
 
-Security security_of(mailstore::Security security) {
-  switch (security) {
-    case mailstore::Security::none:
-      return Security::none;
-    case mailstore::Security::opportunistic:
-      return Security::opportunistic;
-    case mailstore::Security::tls:
-      return Security::tls;
-    case mailstore::Security::verify:
-      break;
-  }
-  return Security::verify;
-}
-
 std::uint32_t count_of(std::int64_t value) {
   return static_cast<std::uint32_t>(std::clamp<std::int64_t>(value, 0, std::numeric_limits<std::uint32_t>::max()));
 }
@@ -41,6 +27,20 @@ std::expected<void, std::string> set_host(std::optional<common::HostPort>& host,
 }
 
 }  // namespace
+
+Security security_of(mailstore::Security security) {
+  switch (security) {
+    case mailstore::Security::none:
+      return Security::none;
+    case mailstore::Security::opportunistic:
+      return Security::opportunistic;
+    case mailstore::Security::tls:
+      return Security::tls;
+    case mailstore::Security::verify:
+      break;
+  }
+  return Security::verify;
+}
 
 const std::pair<const std::string, std::string>* find_sender_route(const common::config::Outbound& server,
                                                                    std::string_view sender) {

@@ -45,4 +45,7 @@ std::expected<NextHop, std::string> choose_next_hop(std::string_view domain,
 const std::pair<const std::string, std::string>* find_sender_route(const common::config::Outbound& server,
                                                                    std::string_view sender);
 
+/// As the directory says it.
+Security security_of(mailstore::Security security);
+
 }  // namespace smtpd::outbound

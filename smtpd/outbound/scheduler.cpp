@@ -75,6 +75,7 @@ bool Scheduler::start() {
     return false;
   }
   lock_.emplace(std::move(*lock));
+  schedules_.store(true, std::memory_order_relaxed);
   look_for_changes();
   return true;
 }
@@ -226,6 +227,9 @@ asio::awaitable<void> Scheduler::run(std::string domain) {
     run.row = std::move(**row);
     lines_[run.domain].suspended = run.row.suspended;
     run.ours = is_ours(run.domain);
+    run.on_demand = is_on_demand(run.domain);
+    run.asked = std::exchange(lines_[run.domain].asked, false);
+    if (run.asked) lines_[run.domain].again = true;
     // Held as a whole, the queue may be one that was restored, of mail that went long ago.
     const bool everything = lines_[run.domain].again && !held_;
     if (everything) co_await give_notice(run);
@@ -233,7 +237,7 @@ asio::awaitable<void> Scheduler::run(std::string domain) {
     co_await end_round(run);
     if (everything && !held_) co_await expire(run);
     const auto& line = lines_[run.domain];
-    more = line.again || line.arrived;
+    more = line.again || line.arrived || line.asked;
   }
   leave(run);
 }
@@ -245,7 +249,7 @@ bool Scheduler::is_closed(const Run& run) {
 
 /// Begins an attempt for everything that is due, as fast as the limits allow, and waits for the last to end.
 asio::awaitable<void> Scheduler::do_round(Run& run) {
-  bool round = !is_closed(run) && run.row.next_round <= now();
+  bool round = !is_closed(run) && (run.asked || (!run.on_demand && run.row.next_round <= now()));
   std::optional<mailstore::QueuePlace> after;
   std::optional<mailstore::DuePlace> after_due;
   for (bool more = false; !stopping_;) {
@@ -267,7 +271,7 @@ asio::awaitable<void> Scheduler::do_round(Run& run) {
     if (!status) break;
     std::vector<mailstore::QueuedRecipient> recipients;
     if (round) {
-      auto page = queue_.ready(run.domain, now(), after, page_size);
+      auto page = queue_.ready(run.domain, run.asked ? Time::max() : now(), after, page_size);
       if (!page) break;
       recipients = std::move(page->recipients);
       after = std::move(page->last);
@@ -295,13 +299,14 @@ bool Scheduler::may_go(const Run& run, const mailstore::QueuedRecipient& recipie
   if (is_closed(run)) return false;
   if (!recipient.reroute.empty()) return true;
   if (run.over()) return false;
-  // While a domain waits for its round, only who was ordered to goes before it: the others would each ask it anew.
+  // While a domain waits for its round, or to be asked for, only who was ordered to goes before it: the others would
+  // each ask it anew.
   return round || recipient.due == mailstore::retry_time;
 }
 
 /// Recipients of one message that take the same way go together.
-asio::awaitable<void> Scheduler::launch(Run& run, std::vector<mailstore::QueuedRecipient> recipients,
-                                        std::uint64_t changes) {
+std::vector<Scheduler::Group> Scheduler::group_by_message(std::vector<mailstore::QueuedRecipient> recipients,
+                                                          std::uint64_t changes) {
   std::vector<Group> groups;
   for (auto& recipient : recipients) {
     const bool fits =
@@ -310,6 +315,12 @@ asio::awaitable<void> Scheduler::launch(Run& run, std::vector<mailstore::QueuedR
     if (!fits) groups.push_back({recipient.name.id, recipient.server, recipient.reroute, changes, {}});
     groups.back().recipients.push_back(std::move(recipient));
   }
+  return groups;
+}
+
+asio::awaitable<void> Scheduler::launch(Run& run, std::vector<mailstore::QueuedRecipient> recipients,
+                                        std::uint64_t changes) {
+  auto groups = group_by_message(std::move(recipients), changes);
   for (auto& group : groups) {
     // A dead domain costs one attempt a round: until somebody there was spoken to, one goes alone.
     for (;;) {
@@ -416,7 +427,7 @@ void Scheduler::leave(Run& run) {
   auto& line = lines_[run.domain];
   line.running = false;
   if (stopping_) return;
-  if (line.again || line.arrived) return begin(run.domain, Reach::arrivals);
+  if (line.again || line.arrived || line.asked) return begin(run.domain, Reach::arrivals);
   const auto row = queue_.domain(run.domain);
   if (!row) return set_timer(run.domain, now() + after_trouble);
   if (!*row || ((*row)->waiting == 0 && (*row)->held == 0)) {
@@ -428,7 +439,9 @@ void Scheduler::leave(Run& run) {
   Time at = Time::max();
   // Due, and all the same not done: something of ours was in the way.
   if ((*row)->bounces > 0) at = now() + after_order;
-  if (const auto due = (*row)->next_due; open && due != mailstore::no_time) {
+  const bool on_demand = is_on_demand(run.domain);
+  const auto due = (*row)->next_due;
+  if (open && due != mailstore::no_time && (!on_demand || due <= mailstore::retry_time)) {
     const bool ordered = due <= mailstore::retry_time;
     const bool failing = (*row)->next_round > now();
     // Of a domain that waits, those whose own time has come wait with it.
@@ -437,7 +450,7 @@ void Scheduler::leave(Run& run) {
     else if (ordered || !failing)
       at = now() + (ordered ? after_order : after_trouble);
   }
-  if (open && (*row)->waiting > (*row)->due_alone) {
+  if (open && !on_demand && (*row)->waiting > (*row)->due_alone) {
     const bool overdue = (*row)->next_round <= now();
     at = std::min(at, overdue ? Time{now() + after_trouble} : (*row)->next_round);
   }

@@ -27,6 +27,7 @@
 #include "smtpd/outbound/lanes.hpp"
 #include "smtpd/outbound/next_hop.hpp"
 #include "smtpd/outbound/schedule.hpp"
+#include "smtpd/outbound/triggers.hpp"
 #include "smtpd/outbound/turns.hpp"
 #include "smtpd/outbound/verdict.hpp"
 #include "smtpd/report/reporter.hpp"
@@ -73,6 +74,12 @@ class Scheduler {
   void set_plans(std::shared_ptr<const Plans> plans) { plans_.set(std::move(plans)); }
   /// On the worker: nothing new is begun.
   void stop();
+  /// On the worker: all that waits for these is due, also where it is held until somebody asks (ETRN).
+  void ask(std::vector<std::string> domains);
+  /// On the worker: mail of the reserved domains goes over this connection (ATRN).
+  void serve(Turned turned);
+  /// Any thread: this process does the store's queue.
+  bool schedules() const { return schedules_.load(std::memory_order_relaxed); }
   /// Any thread.
   Counters counters() const;
   /// What is under way; none is left some moments after `stop` when the worker's sessions are ended.
@@ -83,6 +90,7 @@ class Scheduler {
   struct Line {
     bool running = false;       ///< or about to
     bool again = false;         ///< all of it is to be looked at once more
+    bool asked = false;         ///< somebody wants its mail: all of it is due
     bool suspended = false;     ///< by a person
     bool proven = false;        ///< somebody there was spoken to since the last trouble: many may go at once
     std::uint32_t width = 100;  ///< attempts that its destination allows at a time
@@ -126,6 +134,12 @@ class Scheduler {
   void add_ordered(Run& run, std::vector<mailstore::Settlement>& own);
   bool is_ours(const std::string& domain) const;
   void leave(Run& run);
+  static std::vector<Group> group_by_message(std::vector<mailstore::QueuedRecipient> recipients, std::uint64_t changes);
+
+  // turned.cpp: mail that is asked for
+  bool is_on_demand(const std::string& domain);
+  asio::awaitable<void> serve_turned(Turned turned);
+  asio::awaitable<std::uint64_t> hand_over(std::string domain, ClientSession& session);
 
   // attempt.cpp: one message to some recipients of one domain
   asio::awaitable<void> attempt(Run& run, Group group);
@@ -133,6 +147,12 @@ class Scheduler {
   /// Returns what stays in hand until it is known how the domain stands.
   asio::awaitable<std::vector<Hand>> carry(Run& run, Group& group, const mailstore::Envelope& envelope,
                                            const mailstore::OpenMessage& message, const ServerPlan& plan, NextHop hop);
+  /// The same over the connection that the run was given.
+  asio::awaitable<void> carry_there(Run& run, Group& group, const mailstore::Envelope& envelope,
+                                    const mailstore::OpenMessage& message, const ServerPlan& plan);
+  asio::awaitable<std::vector<Hand>> take_answers(Run& run, const Group& group, const mailstore::Envelope& envelope,
+                                                  const mailstore::OpenMessage& open, const ServerPlan& plan,
+                                                  const Message& message, const Delivery& delivery);
   void drop_changed(Group& group);
   /// `envelope` without its recipients.
   asio::awaitable<void> expand(const mailstore::QueuedRecipient& recipient, const std::string& original,
@@ -162,6 +182,8 @@ class Scheduler {
     return in_hand_.contains({recipient.name.id.value, recipient.name.ordinal});
   }
   static bool is_badmail(const mailstore::QueuedRecipient& recipient);
+  static mailstore::Attempt last_words(const Run& run, const mailstore::Attempt& domain_last,
+                                       const mailstore::QueuedRecipient& recipient);
 
   const ServerPlan* plan_of(const Plans& plans, std::string_view server) const;
   std::shared_ptr<const Plans> plans();
@@ -192,6 +214,7 @@ class Scheduler {
   bool held_ = false;
   bool stopping_ = false;
   bool trimming_ = false;
+  std::atomic<bool> schedules_{false};
   common::net::Deadline ticking_;
   std::uint32_t ticks_ = 0;
   common::net::Crowd crowd_;

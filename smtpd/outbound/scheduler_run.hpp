@@ -19,10 +19,13 @@ struct Scheduler::Run {
   }
   std::string domain;
   mailstore::QueueDomain row;
-  asio::steady_timer ended;     ///< cancelled whenever an attempt is over
-  std::uint32_t under_way = 0;  ///< attempts
-  std::uint32_t carrying = 0;   ///< of those, that have a lane
-  bool ours = false;            ///< the domain became ours while mail for it waited
+  asio::steady_timer ended;        ///< cancelled whenever an attempt is over
+  std::uint32_t under_way = 0;     ///< attempts
+  std::uint32_t carrying = 0;      ///< of those, that have a lane
+  bool ours = false;               ///< the domain became ours while mail for it waited
+  bool on_demand = false;          ///< its mail waits until it is asked for; what a person orders does not
+  bool asked = false;              ///< it was: all of it is due
+  ClientSession* given = nullptr;  ///< all goes over this connection
 
   // How the domain stands. One connection refused is no dead domain: it is dead when everybody who was under way at
   // the first trouble, or came in between, had none but trouble.

@@ -35,6 +35,9 @@ constexpr auto words = std::to_array<Word>({
     {"auth", Verb::auth},
     {"lhlo", Verb::lhlo},
     {"bdat", Verb::bdat},
+    {"etrn", Verb::etrn},
+    {"atrn", Verb::atrn},
+    {"turn", Verb::turn},
 });
 
 bool is_space(char c) {
@@ -290,6 +293,36 @@ std::expected<AuthStart, SyntaxError> parse_auth(std::string_view argument) {
   }
   if (!in.at_end()) return wish(in, "end of line");
   return start;
+}
+
+std::expected<Node, SyntaxError> parse_etrn(std::string_view argument) {
+  Cursor in{argument};
+  Node node;
+  if (in.take('@')) {
+    node.reach = Node::Reach::subdomains;
+  } else if (in.take('#')) {
+    node.reach = Node::Reach::queue;
+    node.name = in.rest();
+    if (node.name.empty() || node.name.find(' ') != node.name.npos) return wish(in, "queue name");
+    return node;
+  }
+  auto name = common::canonical_domain(in.rest());
+  if (!name) return wish(in, "domain");
+  node.name = std::move(*name);
+  return node;
+}
+
+std::expected<std::vector<std::string>, SyntaxError> parse_atrn(std::string_view argument) {
+  std::vector<std::string> domains;
+  Cursor in{argument};
+  if (in.at_end()) return domains;
+  for (;;) {
+    in.take_spaces();  // RFC 2645 has none; some write it
+    auto name = common::canonical_domain(in.take_until(','));
+    if (!name) return wish(in, "domain");
+    if (std::ranges::find(domains, *name) == domains.end()) domains.push_back(std::move(*name));
+    if (!in.take(',')) return domains;
+  }
 }
 
 bool is_helo_name(std::string_view name) {

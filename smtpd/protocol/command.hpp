@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "common/address.hpp"
 
@@ -31,6 +32,9 @@ enum class Verb : std::uint8_t {
   auth,
   lhlo,
   bdat,
+  etrn,
+  atrn,
+  turn,
   unknown
 };
 
@@ -87,6 +91,20 @@ std::expected<void, SyntaxError> parse_vrfy(std::string_view argument);
 std::expected<Chunk, SyntaxError> parse_bdat(std::string_view argument);
 /// RFC 4954 4
 std::expected<AuthStart, SyntaxError> parse_auth(std::string_view argument);
+/// Whose mail is asked for (RFC 1985 5.2).
+struct Node {
+  enum class Reach : std::uint8_t {
+    domain,      ///< this one
+    subdomains,  ///< "@": this one and all below it
+    queue,       ///< "#": a queue by name, which is the server's to define
+  };
+  Reach reach = Reach::domain;
+  std::string name;  ///< a canonical domain, but of `queue`
+};
+/// RFC 1985 5
+std::expected<Node, SyntaxError> parse_etrn(std::string_view argument);
+/// RFC 2645 5.2.1: canonical domains, each once; none: all that the account has.
+std::expected<std::vector<std::string>, SyntaxError> parse_atrn(std::string_view argument);
 /// RFC 5321 4.1.1.1: a domain name (underscores are let pass) or an address literal.
 bool is_helo_name(std::string_view name);
 

@@ -70,6 +70,18 @@ constexpr auto table = std::to_array<ReplyText>({
     // RFC 4954 6: a client should not ask its user for another password then.
     {Cause::auth_barred, 454, "4.7.0", "too many failed log-ins, try again later", broken},
 
+    // RFC 1985 5.3, RFC 2645 7
+    {Cause::run_started, 250, "2.0.0", "OK, queuing for node started", fine},
+    {Cause::run_nothing, 251, "2.0.0", "OK, no messages waiting for node", fine},
+    {Cause::run_pending, 253, "2.0.0", "OK, {} pending messages for node started", fine},
+    {Cause::run_unable, 458, "4.3.0", "unable to queue messages for node, try again later", fine},
+    {Cause::run_refused, 459, "4.7.1", "node not allowed: its mail is not sent on from here", broken},
+    {Cause::turn_started, 250, "2.0.0", "OK now reversing the connection", fine},
+    {Cause::turn_nothing, 453, "4.2.0", "you have no mail", fine},
+    {Cause::turn_unable, 451, "4.3.2", "unable to process the request now, try again later", fine},
+    {Cause::turn_refused, 450, "4.7.1", "request refused: not your mail", broken},
+    {Cause::not_last, 503, "5.5.1", "nothing may be sent behind this command before its answer", broken},
+
     {Cause::not_your_address, 550, "5.7.1", "this sender address is not yours", fine},
     {Cause::unknown_recipient, 550, "5.1.1", "no such mailbox here", fine},
     {Cause::unknown_domain, 550, "5.1.2", "no such domain here", fine},

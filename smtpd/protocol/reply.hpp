@@ -63,6 +63,17 @@ enum class Cause : std::uint8_t {
   account_locked,
   auth_unavailable,
   auth_barred,
+  // mail that waits until it is asked for
+  run_started,
+  run_nothing,
+  run_pending,
+  run_unable,
+  run_refused,
+  turn_started,
+  turn_nothing,
+  turn_unable,
+  turn_refused,
+  not_last,
   // senders and recipients
   not_your_address,
   unknown_recipient,

@@ -133,6 +133,9 @@ const Conversation::Order& Conversation::order_of(Verb verb) {
     {Verb::help,     ok,         ok,        ok,             ok,             ok,             no,  yes},
     {Verb::starttls, need_ehlo,  ok,        in_transaction, in_transaction, in_transaction, yes, yes},
     {Verb::auth,     need_ehlo,  ok,        in_transaction, in_transaction, in_transaction, no,  yes},
+    {Verb::etrn,     need_helo,  ok,        in_transaction, in_transaction, in_transaction, no,  no},
+    {Verb::atrn,     need_ehlo,  ok,        in_transaction, in_transaction, in_transaction, no,  no},
+    {Verb::turn,     need_helo,  ok,        in_transaction, in_transaction, in_transaction, no,  no},
     {Verb::lhlo,     ok,         ok,        ok,             ok,             ok,             yes, yes},
     {Verb::unknown,  ok,         ok,        ok,             ok,             ok,             yes, yes},
   });
@@ -181,6 +184,8 @@ Step Conversation::on_command(const CommandLine& command) {
   const bool others =
       terms_.lmtp ? command.verb == Verb::helo || command.verb == Verb::ehlo : command.verb == Verb::lhlo;
   if (others) return reply(Cause::unsupported_command);
+  const bool asks = command.verb == Verb::etrn || command.verb == Verb::atrn || command.verb == Verb::turn;
+  if (asks && (terms_.lmtp || !terms_.only_domain.empty())) return reply(Cause::not_implemented);
   Cause refused = order.at(state_);
   if (!terms_.anonymous && !identity_ && !order.before_auth) refused = Cause::auth_required;
   if (terms_.tls_required && !secure_ && !order.before_tls) refused = Cause::tls_required;
@@ -223,11 +228,17 @@ Step Conversation::on_command(const CommandLine& command) {
     case Verb::help:
       return reply(Cause::help,
                    std::string{terms_.lmtp ? "see RFC 2033; commands: LHLO" : "see RFC 5321; commands: HELO EHLO"} +
-                       " MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY HELP STARTTLS AUTH");
+                       " MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY HELP STARTTLS AUTH" +
+                       (terms_.lmtp ? "" : " ETRN ATRN TURN"));
     case Verb::starttls:
       return on_starttls(command.argument);
     case Verb::auth:
       return on_auth(command.argument);
+    case Verb::etrn:
+      return on_etrn(command.argument);
+    case Verb::atrn:
+    case Verb::turn:
+      return on_turn_command(command.verb, command.argument);
     case Verb::bdat:
     case Verb::unknown:
       break;
@@ -265,6 +276,7 @@ std::string Conversation::ehlo_text() const {
   text += "\nPIPELINING\nSIZE";
   if (terms_.message_octets != 0) text += ' ' + std::to_string(terms_.message_octets);
   text += "\n8BITMIME\nCHUNKING\nDSN\nSMTPUTF8";
+  const bool asked = !terms_.lmtp && terms_.only_domain.empty();
   if (terms_.has_certificate && !secure_) text += "\nSTARTTLS";
   if (secure_ || !terms_.tls_required) {
     std::string mechanisms;
@@ -273,6 +285,8 @@ std::string Conversation::ehlo_text() const {
       mechanisms += ' ' + mechanism;
     }
     if (!mechanisms.empty()) text += "\nAUTH" + mechanisms;
+    if (!mechanisms.empty() && asked) text += "\nATRN";
+    if (asked) text += "\nETRN";
   }
   std::string limits;
   const auto limit = [&limits](std::string_view name, std::uint64_t value) {
@@ -332,6 +346,7 @@ Step Conversation::on_rcpt(std::string_view argument) {
   if (!rcpt) return syntax_error(std::move(rcpt.error()));
   if (terms_.recipients != 0 && transaction_->recipients >= terms_.recipients) return reply(Cause::too_many_recipients);
   if (!routing::complete(rcpt->recipient, terms_.default_domain)) return reply(Cause::bad_recipient, "domain missing");
+  if (!terms_.only_domain.empty() && rcpt->recipient.domain != terms_.only_domain) return reply(Cause::relaying_denied);
   CheckRecipient question{.recipient = std::move(rcpt->recipient), .declared = transaction_->declared};
   question.relay = relay_for(terms_, identity_ ? Client::authenticated : Client::stranger);
   question.notify = rcpt->notify;
@@ -394,6 +409,57 @@ void Conversation::note_success(const CheckRecipient& asked, report::Action acti
   success.action = action;
   success.status = "2.0.0";
   transaction_->successes.push_back(std::move(success));
+}
+
+/// RFC 1985 5. Who asks need not be known: the mail goes where it goes anyhow.
+Step Conversation::on_etrn(std::string_view argument) {
+  auto node = parse_etrn(argument);
+  if (!node) return syntax_error(std::move(node.error()));
+  return AskRun{std::move(*node)};
+}
+
+Step Conversation::on_run(const outbound::RunAnswer& answer) {
+  using enum outbound::RunAnswer::What;
+  switch (answer.what) {
+    case started:
+      return answer.pending ? reply(Cause::run_pending, std::to_string(*answer.pending)) : reply(Cause::run_started);
+    case nothing:
+      return reply(Cause::run_nothing);
+    case unable:
+      return reply(Cause::run_unable);
+    case refused:
+      break;
+  }
+  return reply(Cause::run_refused);
+}
+
+/// RFC 2645 5.2.1; TURN (RFC 5321 F.1) is the same without arguments, and as closed to those who are not known.
+Step Conversation::on_turn_command(Verb verb, std::string_view argument) {
+  if (!identity_) return reply(Cause::auth_required);
+  if (verb == Verb::turn) {
+    if (!argument.empty()) return reply(Cause::syntax, "end of line");
+    return AskTurn{identity_->address, {}};
+  }
+  auto domains = parse_atrn(argument);
+  if (!domains) return syntax_error(std::move(domains.error()));
+  return AskTurn{identity_->address, std::move(*domains)};
+}
+
+Step Conversation::on_turn(outbound::TurnAnswer answer) {
+  using enum outbound::TurnAnswer;
+  switch (answer) {
+    case granted:
+      return HandOver{{Cause::turn_started, {}}};
+    case nothing:
+      return reply(Cause::turn_nothing);
+    case unable:
+      return reply(Cause::turn_unable);
+    case needs_tls:
+      return reply(Cause::tls_required);
+    case refused:
+      break;
+  }
+  return reply(Cause::turn_refused);
 }
 
 Step Conversation::on_message(const MessageEnd& end) {

@@ -10,6 +10,7 @@
 #include <unordered_set>
 #include <utility>
 #include <variant>
+#include <vector>
 
 #include "common/address.hpp"
 #include "common/auth/sasl.hpp"
@@ -17,6 +18,7 @@
 
 #include "mailstore/types.hpp"
 
+#include "smtpd/outbound/trigger.hpp"
 #include "smtpd/protocol/command.hpp"
 #include "smtpd/protocol/lines.hpp"
 #include "smtpd/protocol/reply.hpp"
@@ -77,11 +79,24 @@ struct CheckPassword {
 struct FindKeys {
   std::string account;
 };
+/// Let the mail of these go (RFC 1985). on_run()
+struct AskRun {
+  Node node;
+};
+/// May the account have the mail of these over this connection (RFC 2645)? on_turn()
+struct AskTurn {
+  std::string account;               ///< canonical
+  std::vector<std::string> domains;  ///< none: all that it may have
+};
+/// Send the reply; from then on we are the client on this connection, and this session is over.
+struct HandOver {
+  Reply ready;
+};
 struct Close {
   Reply farewell;
 };
 using Step = std::variant<Send, CheckHelo, CheckSender, CheckRecipient, ReadMessage, ReadChunk, SkipChunk, StartTls,
-                          CheckPassword, FindKeys, Close>;
+                          CheckPassword, FindKeys, AskRun, AskTurn, HandOver, Close>;
 
 /// Who may act in a mailbox's name.
 struct Identity {
@@ -162,6 +177,11 @@ class Conversation {
   /// `keys` are empty for an account that does not exist; the exchange goes on and fails at its end.
   Step on_keys(const common::auth::StoredKeys& keys, LogIn found);
 
+  Step on_run(const outbound::RunAnswer& answer);
+  Step on_turn(outbound::TurnAnswer answer);
+  /// Something came behind a command that has to be the last before its answer.
+  Step on_not_last() { return reply(Cause::not_last); }
+
   /// Between MAIL and the end of data. The session takes the envelope out when it stores the message.
   std::optional<Transaction>& transaction() { return transaction_; }
   bool in_transaction() const { return transaction_.has_value(); }
@@ -204,6 +224,8 @@ class Conversation {
   std::uint64_t message_limit() const;
   Step on_starttls(std::string_view argument);
   Step on_auth(std::string_view argument);
+  Step on_etrn(std::string_view argument);
+  Step on_turn_command(Verb verb, std::string_view argument);
   Step on_response(const Line& line);
   Step on_sasl(common::auth::SaslStep step);
   Step end_exchange(Cause cause, std::string why);

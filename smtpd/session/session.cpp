@@ -30,10 +30,13 @@ Session::Session(Services services, common::net::Worker& worker, common::net::St
       server_(std::move(server)),
       user_(server_->terms.local ? stream_.peer_user() : std::nullopt),
       peer_(user_ ? "uid " + std::to_string(*user_) : stream_.peer_address()),
-      conversation_(server_->terms, false, [this] {
+      conversation_(server_->terms, stream_.secure(), [this] {
         return common::auth::Channel{stream_.secure(), stream_.channel_binding("tls-exporter"),
                                      stream_.channel_binding("tls-unique")};
-      }) {}
+      }) {
+  // A connection of ours whose roles were reversed.
+  if (stream_.secure()) tls_ = std::make_unique<common::net::TlsFacts>(stream_.tls_facts());
+}
 
 asio::awaitable<void> Session::run(bool tls_at_once) {
   stream_.set_timeout(server_->idle_timeout);
@@ -122,6 +125,10 @@ bool Session::perform(Step& step) {
       step = check_sender(*sender);
     } else if (const auto* recipient = std::get_if<CheckRecipient>(&step)) {
       step = check_recipient(*recipient);
+    } else if (const auto* run = std::get_if<AskRun>(&step)) {
+      step = ask_run(*run);
+    } else if (const auto* turn = std::get_if<AskTurn>(&step)) {
+      step = ask_turn(*turn);
     } else {
       return false;
     }
@@ -151,6 +158,11 @@ asio::awaitable<void> Session::perform_waiting(Step& step) {
     input_.discard();
     const bool secured = co_await secure();
     if (!secured) open_ = false;
+    co_return;
+  } else if (const auto* over = std::get_if<HandOver>(&step)) {
+    queue(over->ready);
+    co_await flush();
+    hand_over();
     co_return;
   } else {
     next = std::move(step);
@@ -239,6 +251,41 @@ Step Session::check_recipient(const CheckRecipient& question) {
   Step step = conversation_.on_recipient(question, resolve_recipient(question));
   log_refused_recipient(question, step);
   return step;
+}
+
+// ---- mail that waits until it is asked for
+
+Step Session::ask_run(const AskRun& question) {
+  const auto answer = services_.triggers.start(question.node);
+  Step step = conversation_.on_run(answer);
+  if (const auto* send = std::get_if<Send>(&step)) {
+    log::info("etrn", {{"node", question.node.name},
+                       {"peer", peer_},
+                       {"code", format_code(send->reply.cause)},
+                       {"auth", account()},
+                       {"server", server_->terms.server}});
+  }
+  return step;
+}
+
+Step Session::ask_turn(const AskTurn& question) {
+  // RFC 2645 5.2.1: what is sent behind it is meant for another conversation.
+  if (!nothing_behind()) return conversation_.on_not_last();
+  auto granted = services_.triggers.turn({question.account, conversation_.secure(), server_->terms.turn_needs_tls},
+                                         question.domains);
+  reserved_ = std::move(granted.reserved);
+  log::info("turn.asked", {{"account", question.account},
+                           {"peer", peer_},
+                           {"granted", reserved_ ? "yes" : "no"},
+                           {"server", server_->terms.server}});
+  return conversation_.on_turn(granted.answer);
+}
+
+void Session::hand_over() {
+  open_ = false;
+  outbound::Turned turned{stream_.let_go(), std::move(reserved_), std::string{account()}, server_->terms.server,
+                          server_};
+  services_.triggers.hand_over(std::move(turned));
 }
 
 struct Session::Found {

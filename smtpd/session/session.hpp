@@ -21,6 +21,7 @@
 #include "mailstore/store.hpp"
 
 #include "smtpd/milter/filters.hpp"
+#include "smtpd/outbound/triggers.hpp"
 #include "smtpd/protocol/data_reader.hpp"
 #include "smtpd/protocol/input.hpp"
 #include "smtpd/report/reporter.hpp"
@@ -46,6 +47,7 @@ struct Services {
   common::auth::Verifier& verifier;
   common::auth::Guard& guard;
   common::dns::Resolver& resolver;
+  outbound::Triggers& triggers;
 };
 
 /// What a session keeps for the sake of its filters.
@@ -126,6 +128,11 @@ class Session {
   Step check_sender(const CheckSender& question);
   std::expected<routing::Resolution, Cause> resolve_recipient(const CheckRecipient& question);
   Step check_recipient(const CheckRecipient& question);
+  Step ask_run(const AskRun& question);
+  Step ask_turn(const AskTurn& question);
+  /// Nothing is to be read from this connection any more but by whoever gets it.
+  bool nothing_behind() const { return input_.empty() && !stream_.pending(); }
+  void hand_over();
   struct Found;
   Found find_account(const std::string& name);
 
@@ -160,6 +167,7 @@ class Session {
   std::unique_ptr<common::net::TlsFacts> tls_;
   std::unique_ptr<common::auth::Guard::Attempt> attempt_;  ///< a log-in that has begun
   std::unique_ptr<IncomingMessage> chunks_;                ///< a message of which some chunks are in
+  std::unique_ptr<outbound::Reservation> reserved_;        ///< mail that goes over this connection next
   std::unique_ptr<Filtering> filtering_;                   ///< null: there are no filters
   bool open_ = true;
   bool line_begun_ = false;  ///< its deadline is set

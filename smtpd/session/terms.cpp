@@ -18,6 +18,7 @@ Terms make_terms(const common::config::Server& server) {
   terms.anonymous = server.auth.anonymous;
   terms.passwords_need_tls = server.auth.require_tls;
   terms.relay_authenticated = server.relay.authenticated;
+  terms.turn_needs_tls = server.outbound.security == "tls" || server.outbound.security == "verify";
   terms.mechanisms = server.auth.mechanisms;
   terms.helo_check = server.messages.helo_check == "off"      ? HeloCheck::off
                      : server.messages.helo_check == "fcrdns" ? HeloCheck::fcrdns

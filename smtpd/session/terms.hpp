@@ -27,6 +27,9 @@ struct Terms {
   bool anonymous = true;  ///< mail without authentication
   bool passwords_need_tls = true;
   bool relay_authenticated = true;  ///< whoever authenticates may send to domains that are not ours
+  bool turn_needs_tls = false;      ///< [outbound] security asks for TLS: mail is not handed over without
+  /// The roles were reversed, and we are who asked (ATRN): mail for this domain alone. Empty: they were not.
+  std::string only_domain;
   std::vector<std::string> mechanisms;
   HeloCheck helo_check = HeloCheck::syntax;
   bool reverse_dns = false;  ///< the client's verified name is looked up

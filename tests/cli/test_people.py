@@ -36,8 +36,9 @@ class Domains(PostOffice):
         self.assertEqual(
             shown,
             {"name": "example.test", "kind": "local", "alias_of": None, "locked": False, "mailboxes": 1,
-             "catch_all": None, "quota": 0, "plus_addressing": True, "route": None,
-             "security": None, "username": None, "esmtp": None, "allow_relay": None, "rate": None, "connections": None},
+             "catch_all": None, "quota": 0, "plus_addressing": True, "fetch": None, "route": None,
+             "security": None, "username": None, "esmtp": None, "allow_relay": None, "rate": None, "connections": None,
+             "hold": None, "dequeue_accounts": None},
         )
         self.assertRegex(self.done("domain", "show", "example.test"), r"(?m)^Locked +no$")
 
@@ -103,6 +104,46 @@ class Domains(PostOffice):
         self.done("domain", "remove", "example.test", "--purge")
         self.done("domain", "add", "first.test", "--catch-all", "postmaster@first.test")
         self.assertEqual(settings("first.test")[0], "postmaster@first.test")
+
+    def test_mail_that_is_asked_for(self):
+        """S93, S95: who may take a remote domain's mail, and how a domain of ours takes its own."""
+        self.add_mailbox("ann@example.test")
+        self.add_mailbox("bob@example.test")
+        self.done("domain", "add", "far.test", "--remote", "--hold", "--dequeue-account", "Ann@example.test", "bob@example.test")
+
+        def settings():
+            shown = self.done_json("domain", "show", "far.test")
+            return shown["hold"], shown["dequeue_accounts"]
+
+        self.assertEqual(settings(), (True, "ann@example.test, bob@example.test"))
+        self.done("domain", "set", "far.test", "--no-dequeue-account", "ann@example.test", "--no-hold")
+        self.assertEqual(settings(), (False, "bob@example.test"))
+        self.done("domain", "set", "far.test", "--no-dequeue-account", "all", "--hold")
+        self.assertEqual(settings(), (True, None))
+        self.assertIn("has that already", self.done("domain", "set", "far.test", "--hold"))
+        self.refused(1, ["domain", "set", "far.test", "--dequeue-account", "nobody@example.test"], "no such mailbox",
+                     "mailbox add nobody@example.test")
+        self.refused(2, ["domain", "set", "far.test", "--dequeue-account", "ann"], "ann")
+        self.refused(2, ["domain", "add", "local.test", "--hold"], "say --remote")
+
+        self.refused(2, ["domain", "set", "example.test", "--fetch", "etrn"], "--fetch-from HOST")
+        self.refused(2, ["domain", "set", "example.test", "--fetch-from", "a b"], "--fetch-from a b")
+        self.refused(2, ["domain", "set", "example.test", "--fetch-from", "provider.test", "--every", "59s"], "from 1m to 7d")
+        self.refused(2, ["domain", "set", "example.test", "--fetch-from", "provider.test", "--fetch", "pop"], "etrn or atrn")
+        self.refused(2, ["domain", "set", "example.test", "--fetch-from", "provider.test", "--fetch", "atrn"], "--username")
+        self.refused(2, ["domain", "set", "far.test", "--fetch-from", "provider.test", "--hold"], "a domain is one of them")
+        self.done("domain", "set", "example.test", "--fetch-from", "provider.test")
+        fetched = lambda: self.done_json("domain", "show", "example.test")["fetch"]
+        self.assertEqual(fetched(), "from provider.test:25 by ETRN every 15m, security opportunistic")
+        secret = self.folder / "secret"
+        secret.write_text("pencil\n")
+        self.done("domain", "set", "example.test", "--fetch", "atrn", "--every", "1h", "--security", "verify", "--username", "us",
+                  "--password-file", str(secret))
+        self.assertEqual(fetched(), "from provider.test:25 by ATRN every 1h, security verify, as us")
+        self.done("domain", "set", "example.test", "--security", "tls")
+        self.assertEqual(fetched(), "from provider.test:25 by ATRN every 1h, security tls, as us")
+        self.done("domain", "set", "example.test", "--fetch-from", "none")
+        self.assertIsNone(fetched())
 
     def test_alias_domain(self):
         self.done("domain", "add", "alias.test", "--alias-of", "example.test")

@@ -40,6 +40,7 @@ error     unix  - - n -    - error
 retry     unix  - - n -    - error
 discard   unix  - - n -    - discard
 anvil     unix  - - n -    1 anvil
+flush     unix  n - n 1000? 0 flush
 scache    unix  - - n -    1 scache
 postlog   unix-dgram n - n - 1 postlogd
 """

@@ -66,6 +66,11 @@ void check_line(std::string_view line) {
     expect(smtpd::parse_bdat(std::to_string(chunk->octets) + (chunk->last ? " LAST" : "")).has_value());
   }
   smtpd::parse_vrfy(command.argument);
+  if (const auto node = smtpd::parse_etrn(command.argument); node && node->reach != smtpd::Node::Reach::queue)
+    expect(common::canonical_domain(node->name) == node->name);
+  if (const auto domains = smtpd::parse_atrn(command.argument)) {
+    for (const auto& domain : *domains) expect(common::canonical_domain(domain) == domain);
+  }
 }
 
 using Lines = std::vector<std::pair<std::string, smtpd::LineFault>>;

@@ -8,7 +8,7 @@ _pennypost_commands() {
     mailbox) echo 'add set remove restore rename list stat show passwd lock unlock' ;;
     alias) echo 'add remove list show' ;;
     message) echo 'list show delete' ;;
-    queue) echo 'list why show export stat hold release retry delete bounce reroute flush suspend resume' ;;
+    queue) echo 'list why show export stat hold release retry delete bounce reroute flush suspend resume etrn' ;;
     route) echo 'test' ;;
     store) echo 'init check rebuild compact stat' ;;
     config) echo 'check show' ;;
@@ -22,8 +22,8 @@ _pennypost_options() {
   local remote='--allow-relay --no-allow-relay --route --esmtp --no-esmtp --security --username --password-file --rate --connections'
   local filters='--domain --state --sender --recipient --older --newer --error'
   case "$1" in
-    'domain add') echo "--alias-of --remote --drop --if-not-exists --catch-all --quota --plus-addressing $remote $everywhere" ;;
-    'domain set') echo "--catch-all --quota --plus-addressing $remote $everywhere" ;;
+    'domain add') echo "--alias-of --remote --drop --if-not-exists --catch-all --quota --plus-addressing $remote --hold --no-hold --dequeue-account --no-dequeue-account --fetch-from --fetch --every $everywhere" ;;
+    'domain set') echo "--catch-all --quota --plus-addressing $remote --hold --no-hold --dequeue-account --no-dequeue-account --fetch-from --fetch --every $everywhere" ;;
     'mailbox list') echo "--removed $everywhere" ;;
     'domain remove' | 'mailbox remove') echo "--purge --if-exists $everywhere" ;;
     'mailbox add') echo "--password-stdin --no-password --hash --quota --max-messages --if-not-exists $everywhere" ;;
@@ -37,6 +37,7 @@ _pennypost_options() {
     'queue hold' | 'queue bounce') echo "$filters --all --dry-run --reason $everywhere" ;;
     'queue release' | 'queue retry' | 'queue delete') echo "$filters --all --dry-run $everywhere" ;;
     'queue reroute') echo "$filters --all --dry-run --to $everywhere" ;;
+    'queue etrn') echo "--security --username --password-file $everywhere" ;;
     'queue suspend') echo "--all --reason $everywhere" ;;
     'queue resume') echo "--all $everywhere" ;;
     'route test') echo "--server --sender --no-dns $everywhere" ;;

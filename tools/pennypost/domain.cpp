@@ -2,8 +2,10 @@
 
 #include <memory>
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include "mailstore/queue.hpp"
+#include "smtpd/routing/resolver.hpp"
 #include "tools/pennypost/await.hpp"
 #include "tools/pennypost/limits.hpp"
 #include "tools/pennypost/names.hpp"
@@ -34,7 +36,8 @@ struct Settings {
   std::string catch_all;
   std::string quota;
   std::string plus_addressing;
-  bool given() const { return !(catch_all.empty() && quota.empty() && plus_addressing.empty()); }
+  FetchOptions fetch;
+  bool given() const { return fetch.given() || !(catch_all.empty() && quota.empty() && plus_addressing.empty()); }
 };
 
 void add_setting_options(CLI::App* command, Settings& settings) {
@@ -44,6 +47,7 @@ void add_setting_options(CLI::App* command, Settings& settings) {
       ->type_name("SIZE");
   command->add_option("--plus-addressing", settings.plus_addressing, "name+anything reaches name; on unless set")
       ->type_name("on|off");
+  add_fetch_options(command, settings.fetch);
 }
 
 mailstore::DomainChange parse_settings(const Settings& given) {
@@ -66,13 +70,15 @@ void apply(const mailstore::DomainChange& change, mailstore::Domain& domain) {
   if (change.catch_all) domain.catch_all = *change.catch_all;
   if (change.quota_octets) domain.quota_octets = *change.quota_octets;
   if (change.plus_addressing) domain.plus_addressing = *change.plus_addressing;
+  if (change.fetch) domain.fetch = *change.fetch;
 }
 
 std::string describe(const mailstore::Domain& domain) {
-  return fmt::format("{}, {}, plus addressing {}",
+  return fmt::format("{}, {}, plus addressing {}{}",
                      domain.catch_all.empty() ? "no catch-all" : "catch-all " + domain.catch_all,
                      domain.quota_octets == 0 ? "no quota" : "quota " + format_octets(domain.quota_octets),
-                     domain.plus_addressing ? "on" : "off");
+                     domain.plus_addressing ? "on" : "off",
+                     domain.fetch.from.empty() ? "" : ", mail fetched " + describe_fetch(domain.fetch));
 }
 
 /// Looked at before the store does, for a remedy.
@@ -95,6 +101,7 @@ struct AddArguments {
   bool if_not_exists = false;
   Settings settings;
   RemoteOptions remote_options;
+  HostOptions host;
 };
 
 /// What the line says the domain is to be.
@@ -128,9 +135,9 @@ void add(Session& session, const AddArguments& given) {
   domain.kind = kind_of(given);
   if (given.remote && given.settings.given())
     refuse("--remote: a remote domain has no mailboxes, so --catch-all, --quota and --plus-addressing mean nothing");
-  if (!given.remote && given.remote_options.given())
+  if (!given.remote && (given.remote_options.given() || (given.host.given() && !given.settings.fetch.given())))
     refuse("say --remote: the way that mail is sent on is a setting of remote domains alone");
-  apply(given.remote_options, domain.remote);
+  if (given.remote) apply(given.remote_options, given.host, domain.remote);
   if (!given.alias_of.empty()) {
     if (given.settings.given())
       refuse("--alias-of: an alias domain has the settings of the domain that it stands for; set them there");
@@ -138,10 +145,12 @@ void add(Session& session, const AddArguments& given) {
     if (domain.alias_of == name)
       refuse(fmt::format("--alias-of {}: a domain cannot be its own alias; name another", name));
   }
-  const auto settings = parse_settings(given.settings);
+  auto settings = parse_settings(given.settings);
+  if (given.settings.fetch.given()) apply(given.settings.fetch, given.host, settings.fetch.emplace());
   apply(settings, domain);
   {
     const auto view = session.directory();
+    need_accounts(*view, domain.remote);
     if (is_already_there(*view, name, given, domain.alias_of)) {
       session.report()(false, "added", "domain", name, fmt::format("domain {} is already here", name));
       return;
@@ -168,10 +177,31 @@ void add(Session& session, const AddArguments& given) {
   session.report()(true, "added", "domain", name, fmt::format("domain {} added{}", name, more));
 }
 
-void set_remote(Session& session, const mailstore::Domain& before, const RemoteOptions& given) {
+/// What waits for a domain that is held no more is tried now: the scheduler looks at the directory when it looks at the
+/// queue.
+void let_go(Session& session, const std::string& name) {
+  auto queue = session.store().queue();
+  constexpr std::size_t page = 1000;
+  std::string after;
+  for (bool more = true; more;) {
+    const auto waiting = need(queue.domains(after, page), "the queue could not be read");
+    for (const auto& one : waiting.domains) {
+      const auto settings = need(smtpd::routing::find_remote_domain(*session.directory(), one.name),
+                                 fmt::format("domain {} could not be read", one.name));
+      if (!settings || settings->name != name) continue;
+      need(run_awaitable(queue.flush(one.name)), fmt::format("what waits for {} was not let go", one.name));
+    }
+    after = waiting.last;
+    more = waiting.more;
+  }
+}
+
+void set_remote(Session& session, const mailstore::Domain& before, const RemoteOptions& given,
+                const HostOptions& host) {
   const auto& name = before.name;
   auto after = before.remote;
-  apply(given, after);
+  apply(given, host, after);
+  need_accounts(*session.directory(), after);
   if (after == before.remote) {
     session.report()(false, "set", "domain", name,
                      fmt::format("domain {} has that already: {}", name, describe_remote(after)));
@@ -181,33 +211,40 @@ void set_remote(Session& session, const mailstore::Domain& before, const RemoteO
   change.remote = after;
   need(run_awaitable(session.store().change_domain(name, std::move(change))),
        fmt::format("domain {} was not changed", name));
+  if (before.remote.hold && !after.hold) let_go(session, name);
   session.report()(true, "set", "domain", name, fmt::format("domain {}: {}", name, describe_remote(after)));
 }
 
-void set(Session& session, const std::string& text, const Settings& given, const RemoteOptions& remote) {
+void set(Session& session, const std::string& text, const Settings& given, const RemoteOptions& remote,
+         const HostOptions& host) {
   const auto name = parse_given_domain_or_pattern(text);
-  if (!given.given() && !remote.given())
+  if (!given.given() && !remote.given() && !host.given())
     refuse("nothing to set; give --catch-all, --quota or --plus-addressing, or for a remote domain --route and others");
-  if (remote.given()) {
-    if (given.given()) refuse("settings of a local domain and of a remote one; a domain is one of them");
-    const auto before = need_domain(*session.directory(), name);
+  if (remote.given() && given.given())
+    refuse("settings of a local domain and of a remote one; a domain is one of them");
+  // --security and its like belong to either kind.
+  auto before = need_domain(*session.directory(), name);
+  if (remote.given() || (!given.given() && before.kind == mailstore::DomainKind::remote)) {
     if (before.kind != mailstore::DomainKind::remote) {
       fail(fmt::format("domain {} is no remote domain; its mail is not sent on, see 'pennypost domain show {}'", name,
                        name));
     }
-    return set_remote(session, before, remote);
+    return set_remote(session, before, remote, host);
   }
   auto change = parse_settings(given);
-  mailstore::Domain before;
   {
     const auto view = session.directory();
     before = need_local_domain(*view, name);
     need_somebody(*view, change);
   }
+  if (given.fetch.given() || host.given()) {
+    change.fetch = before.fetch;
+    apply(given.fetch, host, *change.fetch);
+  }
   auto after = before;
   apply(change, after);
   if (after.catch_all == before.catch_all && after.quota_octets == before.quota_octets &&
-      after.plus_addressing == before.plus_addressing) {
+      after.plus_addressing == before.plus_addressing && after.fetch == before.fetch) {
     session.report()(false, "set", "domain", name,
                      fmt::format("domain {} has that already: {}", name, describe(after)));
     return;
@@ -321,6 +358,8 @@ void show(Session& session, const std::string& text) {
             domain.catch_all.empty() ? Cell{} : Cell{domain.catch_all});
   out.field("quota", domain.quota_octets == 0 ? "" : "Quota of a mailbox", Octets{domain.quota_octets});
   out.field("plus_addressing", local ? "Plus addressing" : "", local ? Cell{domain.plus_addressing} : Cell{});
+  out.field("fetch", domain.fetch.from.empty() ? "" : "Mail is fetched",
+            domain.fetch.from.empty() ? Cell{} : Cell{describe_fetch(domain.fetch)});
   const auto& way = domain.remote;
   const auto set = [&](std::string_view key, std::string_view label, bool given, Cell value) {
     out.field(key, remote && given ? label : "", remote && given ? std::move(value) : Cell{});
@@ -333,6 +372,9 @@ void show(Session& session, const std::string& text) {
   set("allow_relay", "Anybody may send to it", true, way.allow_relay);
   set("rate", "Messages a minute", true, std::uint64_t{way.rate});
   set("connections", "Connections", true, std::uint64_t{way.connections});
+  set("hold", "Held until it is asked for", true, way.hold);
+  set("dequeue_accounts", "Handed over to", !way.dequeue_accounts.empty(),
+      fmt::format("{}", fmt::join(way.dequeue_accounts, ", ")));
   out.field("created", "Created", Time{domain.created});
   out.print();
 }
@@ -356,16 +398,20 @@ void add_domain_commands(CLI::App& root, Program& program) {
     command->add_flag("--if-not-exists", given->if_not_exists, "Fine if it is there in the same form");
     add_setting_options(command, given->settings);
     add_remote_options(command, given->remote_options);
+    add_host_options(command, given->host);
   }
   {
     auto name = std::make_shared<std::string>();
     auto settings = std::make_shared<Settings>();
     auto remote = std::make_shared<RemoteOptions>();
-    auto* command = add_command(*group, "set", "Changes the settings of a local or remote domain", program,
-                                [&session, name, settings, remote] { set(session, *name, *settings, *remote); });
+    auto host = std::make_shared<HostOptions>();
+    auto* command =
+        add_command(*group, "set", "Changes the settings of a local or remote domain", program,
+                    [&session, name, settings, remote, host] { set(session, *name, *settings, *remote, *host); });
     add_argument(command, "NAME", *name, "The domain")->required();
     add_setting_options(command, *settings);
     add_remote_options(command, *remote);
+    add_host_options(command, *host);
   }
   {
     auto given = std::make_shared<RemoveArguments>();

@@ -107,9 +107,8 @@ Cell optional_text(const std::string& text) {
   return text.empty() ? Cell{} : Cell{text};
 }
 
-void why_one(List& out, const QueueRow& row, const mailstore::QueueStatus& status) {
+void why_one(List& out, const QueueRow& row, const Why& why) {
   const auto& one = row.recipient;
-  const auto why = explain(one, row.domain, status, now());
   const auto& last = last_attempt(one, row.domain);
   Cell next;
   if (why.next) next = shown_time(*why.next);
@@ -121,9 +120,8 @@ void why_one(List& out, const QueueRow& row, const mailstore::QueueStatus& statu
 }
 
 /// For people one paragraph a recipient: lines would be far too long.
-void why_text(const QueueRow& row, const mailstore::QueueStatus& status) {
+void why_text(const QueueRow& row, const Why& why) {
   const auto& one = row.recipient;
-  const auto why = explain(one, row.domain, status, now());
   const auto& last = last_attempt(one, row.domain);
   std::string text = fmt::format("{}: {}: {}\n", one.address, why.state, why.cause);
   const auto line = [&](std::string_view title, const std::string& value) {
@@ -179,7 +177,9 @@ void why(Session& session, const std::string& text) {
     const auto domain = need(queue.domain(one.name.domain), trouble);
     const QueueRow row{
         .recipient = one, .domain = domain.value_or(mailstore::QueueDomain{.name = one.name.domain}), .state = {}};
-    json ? why_one(out, row, status) : why_text(row, status);
+    const auto remote = remote_settings(session, one.name.domain);
+    const auto why = explain(one, row.domain, status, remote ? &*remote : nullptr, now());
+    json ? why_one(out, row, why) : why_text(row, why);
   }
   for (const auto& one : left) {
     const auto outcome = std::string(outcome_text(one.outcome));
@@ -315,6 +315,7 @@ void add_queue_commands(CLI::App& root, Program& program) {
   write->add_option("--output", *path, "A new file; without: standard output")->type_name("FILE");
   add_command(*group, "stat", "Counts the queue", program, [&session] { stat(session); });
   add_queue_orders(*group, program);
+  add_queue_etrn(*group, program);
 }
 
 }  // namespace tools

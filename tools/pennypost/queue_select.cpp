@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "common/config/values.hpp"
+#include "smtpd/routing/resolver.hpp"
 #include "tools/pennypost/names.hpp"
 #include "tools/pennypost/queue_words.hpp"
 
@@ -84,6 +85,13 @@ std::string reason_of(const std::string& text) {
   return text.empty() ? who : fmt::format("{}: {}", who, text);
 }
 
+std::optional<mailstore::RemoteSettings> remote_settings(Session& session, const std::string& domain) {
+  auto found = need(smtpd::routing::find_remote_domain(*session.directory(), domain),
+                    fmt::format("domain {} could not be read", domain));
+  if (!found) return std::nullopt;
+  return std::move(found->remote);
+}
+
 void each_queued(Session& session, const QueueSelection& selection, const std::function<void(const QueueRow&)>& each) {
   const auto filter = filter_of(selection);
   std::vector<mailstore::MessageId> ids;
@@ -96,12 +104,14 @@ void each_queued(Session& session, const QueueSelection& selection, const std::f
   const auto status = need(queue.status(), trouble);
   const auto at = now();
   std::optional<mailstore::QueueDomain> domain;
+  std::optional<mailstore::RemoteSettings> remote;
   const auto tell = [&](mailstore::QueuedRecipient&& recipient) {
     if (!domain || domain->name != recipient.name.domain) {
       domain = need(queue.domain(recipient.name.domain), trouble)
                    .value_or(mailstore::QueueDomain{.name = recipient.name.domain});
+      remote = remote_settings(session, domain->name);
     }
-    const auto state = state_of(recipient, *domain, status, at);
+    const auto state = state_of(recipient, *domain, status, remote ? &*remote : nullptr, at);
     if (!selection.state.empty() && selection.state != state) return;
     each({.recipient = std::move(recipient), .domain = *domain, .state = state});
   };

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,8 @@ struct QueueRow {
 /// understood; a message that is not in the queue ends the command.
 void each_queued(Session& session, const QueueSelection& selection, const std::function<void(const QueueRow&)>& each);
 
+/// What the directory says of sending on to this domain; nullopt: nothing.
+std::optional<mailstore::RemoteSettings> remote_settings(Session& session, const std::string& domain);
 mailstore::MessageId parse_queue_id(const std::string& text);
 mailstore::Time now();
 inline Time shown_time(mailstore::Time time) {

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 namespace tools {
 namespace {
@@ -13,12 +13,19 @@ bool is_due(const mailstore::QueuedRecipient& recipient, const mailstore::QueueD
   return (recipient.due == mailstore::no_time ? domain.next_round : recipient.due) <= now;
 }
 
+/// Waits until it is asked for; what a person orders goes all the same.
+bool is_on_demand(const mailstore::QueuedRecipient& recipient, const mailstore::RemoteSettings* remote) {
+  return remote != nullptr && remote->hold && recipient.due != mailstore::retry_time;
+}
+
 }  // namespace
 
 std::string_view state_of(const mailstore::QueuedRecipient& recipient, const mailstore::QueueDomain& domain,
-                          const mailstore::QueueStatus& status, mailstore::Time now) {
+                          const mailstore::QueueStatus& status, const mailstore::RemoteSettings* remote,
+                          mailstore::Time now) {
   if (recipient.state == QueueState::bounce) return "active";
   if (recipient.state == QueueState::held || status.held || domain.suspended) return "held";
+  if (is_on_demand(recipient, remote)) return "held";
   return is_due(recipient, domain, now) ? "active" : "waiting";
 }
 
@@ -38,9 +45,9 @@ const mailstore::Attempt& last_attempt(const mailstore::QueuedRecipient& recipie
 }
 
 Why explain(const mailstore::QueuedRecipient& recipient, const mailstore::QueueDomain& domain,
-            const mailstore::QueueStatus& status, mailstore::Time now) {
+            const mailstore::QueueStatus& status, const mailstore::RemoteSettings* remote, mailstore::Time now) {
   const auto id = mailstore::format_id(recipient.name.id);
-  Why why{.state = state_of(recipient, domain, status, now), .cause = {}, .rule = {}, .next = {}, .remedy = {}};
+  Why why{.state = state_of(recipient, domain, status, remote, now), .cause = {}, .rule = {}, .next = {}, .remedy = {}};
   if (recipient.state == QueueState::bounce) {
     why.cause = fmt::format("a failure report was asked for ({}) and smtpd has not sent it yet", recipient.reason);
     why.rule = "pennypost queue bounce";
@@ -63,6 +70,14 @@ Why explain(const mailstore::QueuedRecipient& recipient, const mailstore::QueueD
     why.cause = fmt::format("the domain {} is suspended ({})", domain.name, domain.reason);
     why.rule = "pennypost queue suspend";
     why.remedy = fmt::format("pennypost queue resume {}", domain.name);
+    return why;
+  }
+  if (is_on_demand(recipient, remote)) {
+    why.cause = fmt::format("it is held until ETRN for {}", domain.name);
+    if (!remote->dequeue_accounts.empty())
+      why.cause += fmt::format(", or ATRN by {}", fmt::join(remote->dequeue_accounts, ", "));
+    why.rule = "pennypost domain set --hold";
+    why.remedy = fmt::format("pennypost queue retry {}", id);
     return why;
   }
   why.next = std::max(now, recipient.due == mailstore::no_time ? domain.next_round : recipient.due);

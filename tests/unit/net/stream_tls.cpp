@@ -3,7 +3,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <asio/co_spawn.hpp>
+#include <asio/use_future.hpp>
 #include <fstream>
+#include <optional>
 #include <system_error>
 
 #include "common/net/tls_context.hpp"
@@ -73,6 +76,73 @@ TEST_CASE_FIXTURE(Fixture, "TLS 1.2 and 1.3: octets both ways, facts, the same c
       CHECK(exporter.empty());
     }
   }
+}
+
+TEST_CASE_FIXTURE(Fixture, "a connection is handed from one worker to another, in the middle of what is said") {
+  for (const bool secure : {false, true}) {
+    CAPTURE(secure);
+    Host first, second;
+    auto ends = connect_pair(Over::tcp);
+    std::optional<Stream::Loose> loose;
+    std::string peer;
+    auto ended = first.serve(std::move(ends.server), [&](Stream& stream) -> asio::awaitable<void> {
+      if (secure) {
+        const auto secured = co_await stream.accept_tls(*context);
+        REQUIRE(secured);
+      }
+      const auto got = co_await stream.read();
+      REQUIRE(got);
+      co_await stream.write(*got);
+      peer = stream.peer_address() + ":" + std::to_string(stream.peer_port());
+      loose.emplace(stream.let_go());
+    });
+    std::optional<TlsClient> client;
+    const auto say = [&](std::string_view text) { client ? client->send(text) : send_all(ends.client.get(), text); };
+    const auto hear = [&](std::size_t count) {
+      return client ? client->receive(count) : receive(ends.client.get(), count);
+    };
+    if (secure) {
+      client.emplace(ends.client.get(),
+                     TlsClient::Wishes{.version = TLS1_3_VERSION, .server_name = "mail.example.test"});
+      REQUIRE(client->connect());
+    }
+    say("ATRN");
+    CHECK(hear(4) == "ATRN");
+    ended.get();
+    std::string same;
+    bool still_secure = false;
+    auto serving = [&]() -> asio::awaitable<void> {
+      Stream stream{second.worker(), std::move(*loose)};
+      stream.set_timeout(std::chrono::seconds{10});
+      same = stream.peer_address() + ":" + std::to_string(stream.peer_port());
+      still_secure = stream.secure();
+      co_await stream.write("EHLO");
+      const auto got = co_await stream.read();
+      REQUIRE(got);
+      co_await stream.write(*got);
+    };
+    auto done = asio::co_spawn(second.worker().context(), serving(), asio::use_future);
+    CHECK(hear(4) == "EHLO");
+    say("250 me");
+    CHECK(hear(6) == "250 me");
+    done.get();
+    CHECK(hear(SIZE_MAX).empty());
+    CHECK(same == peer);
+    CHECK(still_secure == secure);
+    if (client) CHECK(client->closed_properly());
+  }
+}
+
+TEST_CASE("a connection that nobody takes is closed") {
+  Host host;
+  auto ends = connect_pair(Over::tcp);
+  auto ended = host.serve(std::move(ends.server), [](Stream& stream) -> asio::awaitable<void> {
+    const auto loose = stream.let_go();
+    const auto got = co_await stream.read();
+    CHECK(!got);
+  });
+  ended.get();
+  CHECK(receive(ends.client.get()).empty());
 }
 
 TEST_CASE_FIXTURE(Fixture,

@@ -306,3 +306,35 @@ TEST_CASE("as long as RFC 5321 4.5.3.2 says, and no longer than the server's own
   CHECK(brief.waits == shorter);
   CHECK(shortened(Timeouts{}, 0ms).end == 10min);
 }
+
+TEST_CASE("a command that is no part of a transaction: its answer, or that there was none (S94, S95)") {
+  struct Row {
+    std::vector<Event> events;
+    Outcome outcome;
+    std::string_view line;
+    bool rests;
+  };
+  const Row rows[] = {
+      {{says("253 3 pending messages started")}, Outcome::delivered, "253 2.0.0 3 pending messages started", true},
+      {{says("250-2.0.0 OK\n250 2.0.0 started")}, Outcome::delivered, "250 2.0.0 OK\nstarted", true},
+      {{says("459 4.7.1 not yours")}, Outcome::temporary, "459 4.7.1 not yours", true},
+      {{says("502 5.5.1 what?")}, Outcome::permanent, "502 5.5.1 what?", true},
+      {{says("421 4.3.2 enough")}, Outcome::temporary, "421 4.3.2 enough", false},
+      {{closes()}, Outcome::temporary, "4.4.2 the connection was lost (at ours)", false},
+      {{stalls()}, Outcome::temporary, "4.4.1 no answer in time (at ours)", false},
+  };
+  for (const auto& row : rows) {
+    for (const std::size_t piece : {SIZE_MAX, std::size_t{1}}) {
+      CAPTURE(row.line);
+      Dialogue talk;
+      talk.piece = piece;
+      talk.play({says("220 hi"), says("250 hi")});
+      CHECK(talk.ask("ETRN far.test", row.events) == "ETRN far.test\r\n");
+      CHECK(talk.conversation.said().outcome == row.outcome);
+      CHECK(format_answer(talk.conversation.said()) == row.line);
+      CHECK(talk.rests() == row.rests);
+      CHECK(talk.conversation.resting() == row.rests);
+      CHECK_FALSE(talk.conversation.failure());
+    }
+  }
+}

@@ -82,6 +82,12 @@ class Dialogue {
     return play_on(events);
   }
 
+  std::string ask(std::string command, const std::vector<Event>& events) {
+    sent.clear();
+    step = conversation.ask(std::move(command));
+    return play_on(events);
+  }
+
   std::chrono::milliseconds patience() const {
     const auto* exchange = std::get_if<Exchange>(&step);
     return exchange == nullptr ? std::chrono::milliseconds{-1} : exchange->patience;

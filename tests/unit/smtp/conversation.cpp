@@ -65,6 +65,8 @@ TEST_CASE("a message is accepted for its mailboxes") {
     S: 250-DSN
     S: 250-SMTPUTF8
     S: 250-AUTH SCRAM-SHA-256
+    S: 250-ATRN
+    S: 250-ETRN
     S: 250-LIMITS RCPTMAX=3
     S: 250 ENHANCEDSTATUSCODES
     C: MAIL FROM:<x@client.test> SIZE=100 BODY=8BITMIME

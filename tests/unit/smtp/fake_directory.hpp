@@ -62,6 +62,10 @@ class FakeDirectory final : public mailstore::DirectoryView {
   Result<void> each_domain(const std::function<bool(const mailstore::Domain&)>&, std::string_view) override {
     return {};
   }
+  Result<std::vector<mailstore::Domain>> fetching_domains() override { return std::vector<mailstore::Domain>{}; }
+  Result<std::vector<mailstore::Domain>> domains_dequeued_by(std::string_view) override {
+    return std::vector<mailstore::Domain>{};
+  }
   Result<void> each_mailbox(std::string_view, const std::function<bool(const mailstore::Mailbox&)>&, std::string_view,
                             mailstore::Which) override {
     return {};

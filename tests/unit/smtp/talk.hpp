@@ -62,6 +62,10 @@ class Talk {
   /// What the DNS says of names in HELO: they lead to the client, unless told otherwise.
   std::expected<bool, smtpd::Cause> helo_leads_here = true;
   std::string helo_asked;  ///< the last name that was looked up
+  // What the queue says to ETRN, ATRN and TURN, and what it was last asked.
+  smtpd::outbound::RunAnswer run_answer{};
+  smtpd::outbound::TurnAnswer turn_answer = smtpd::outbound::TurnAnswer::refused;
+  std::string asked;
 
   smtpd::Conversation& conversation() { return conversation_; }
 
@@ -148,6 +152,22 @@ class Talk {
         input_.discard();
         conversation_.on_tls();
         return;
+      }
+      if (const auto* over = std::get_if<HandOver>(&step)) {
+        append_reply(replies, over->ready);
+        open = false;
+        return;
+      }
+      if (auto* run = std::get_if<AskRun>(&step)) {
+        asked = run->node.name;
+        step = conversation_.on_run(run_answer);
+        continue;
+      }
+      if (auto* turn = std::get_if<AskTurn>(&step)) {
+        asked = turn->account;
+        for (const auto& domain : turn->domains) asked += ' ' + domain;
+        step = conversation_.on_turn(turn_answer);
+        continue;
       }
       if (const auto* helo = std::get_if<CheckHelo>(&step)) {
         helo_asked = helo->name;

@@ -162,6 +162,30 @@ TEST_CASE("rows of the directory") {
   unknown_kind[1] = '\x63';
   CHECK(failure_of([&] { decode_domain("example.test", unknown_kind); }) == Errc::corrupt);
 
+  // S93-S95: who may fetch its mail.
+  Domain remote{.name = "far.test", .kind = DomainKind::remote};
+  remote.remote = {.allow_relay = true,
+                   .no_esmtp = true,
+                   .route = "relay.test:26",
+                   .security = Security::tls,
+                   .username = "us",
+                   .password = "secret",
+                   .rate = 3,
+                   .connections = 4,
+                   .hold = true,
+                   .dequeue_accounts = {"ann@example.test", "bob@example.test"}};
+  CHECK(decode_domain("far.test", encoded(remote)).remote == remote.remote);
+  check_damage(encoded(remote), [](std::string_view value) { decode_domain("far.test", value); });
+  Domain fetching{.name = "example.test"};
+  fetching.fetch = {.from = "provider.test:366",
+                    .by = FetchBy::atrn,
+                    .every = 900,
+                    .security = Security::verify,
+                    .username = "us",
+                    .password = "secret"};
+  CHECK(decode_domain("example.test", encoded(fetching)).fetch == fetching.fetch);
+  check_damage(encoded(fetching), [](std::string_view value) { decode_domain("example.test", value); });
+
   MailboxRow row;
   row.mailbox = {.number = MailboxNumber{3},
                  .address = "ann@example.test",
@@ -220,6 +244,18 @@ TEST_CASE("rows of the directory's earlier versions are read, with the defaults 
   CHECK(read.quota_octets == 0);
   CHECK(read.plus_addressing);
   check_damage(domain, [](std::string_view value) { decode_domain("example.test", value); });
+
+  std::string remote;
+  Encoder(remote).number(std::uint8_t{3}).number(static_cast<std::uint8_t>(DomainKind::remote)).number(std::uint8_t{0});
+  Encoder(remote).number(std::uint64_t{99}).text("").number(std::uint64_t{0}).text("");
+  Encoder(remote).number(std::uint8_t{1}).number(std::uint8_t{0}).text("dns").text("").text("");
+  Encoder(remote).number(std::uint32_t{0}).number(std::uint32_t{7});
+  const auto read_remote = decode_domain("far.test", remote);
+  CHECK(read_remote.remote.allow_relay);
+  CHECK(read_remote.remote.connections == 7);
+  CHECK_FALSE(read_remote.remote.hold);
+  CHECK(read_remote.remote.dequeue_accounts.empty());
+  check_damage(remote, [](std::string_view value) { decode_domain("far.test", value); });
 
   const auto old_mailbox = [](std::uint64_t quota, std::uint8_t version = 1) {
     std::string out;

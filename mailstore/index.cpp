@@ -20,12 +20,12 @@ void Index::open(const std::string& folder, std::uint64_t map_size, bool create)
   int dead = 0;
   lmdb::expect(mdb_reader_check(env_.get(), &dead), "mdb_reader_check");
   if (open_tables(create, create)) return;
-  // Made before there was a queue.
+  // Made before there was a queue, or an automatic reply.
   open_tables(false, true);
 }
 
-bool Index::open_tables(bool create, bool create_queue) {
-  lmdb::Txn txn(env_.get(), create || create_queue ? 0 : MDB_RDONLY);
+bool Index::open_tables(bool create, bool create_late) {
+  lmdb::Txn txn(env_.get(), create || create_late ? 0 : MDB_RDONLY);
   bool complete = true;
   const auto open = [&](const char* name, bool make) {
     MDB_dbi dbi = 0;
@@ -39,8 +39,8 @@ bool Index::open_tables(bool create, bool create_queue) {
     if (!dbi) throw Failure(Errc::corrupt, std::string("the index has no table ") + name);
     return *dbi;
   };
-  const auto queue_table = [&](const char* name) {
-    const auto dbi = open(name, create_queue);
+  const auto late_table = [&](const char* name) {
+    const auto dbi = open(name, create_late);
     complete = complete && dbi;
     return dbi.value_or(0);
   };
@@ -52,11 +52,12 @@ bool Index::open_tables(bool create, bool create_queue) {
                    .messages = table("messages"),
                    .maildrop = table("maildrop"),
                    .segments = table("segments"),
-                   .queue = queue_table("queue"),
-                   .queue_ids = queue_table("queue_ids"),
-                   .queue_due = queue_table("queue_due"),
-                   .queue_domains = queue_table("queue_domains"),
-                   .done = queue_table("done")};
+                   .queue = late_table("queue"),
+                   .queue_ids = late_table("queue_ids"),
+                   .queue_due = late_table("queue_due"),
+                   .queue_domains = late_table("queue_domains"),
+                   .done = late_table("done"),
+                   .auto_replies = late_table("auto_replies")};
   if (complete) txn.commit();  // a read transaction too: its table handles stay open
   return complete;
 }
@@ -198,6 +199,12 @@ std::optional<MailboxRow> Index::mailbox(MDB_txn* txn, MailboxNumber number) con
   const auto value = lmdb::get(txn, tables_.mailboxes, *key);
   if (!value) throw Failure(Errc::corrupt, "a mailbox's number leads to no mailbox");
   return decode_mailbox(*key, *value);
+}
+
+std::optional<AutoReply> Index::auto_reply(MDB_txn* txn, MailboxNumber mailbox) const {
+  const auto value = lmdb::get(txn, tables_.auto_replies, MailboxKey(mailbox));
+  if (!value) return std::nullopt;
+  return decode_auto_reply(*value);
 }
 
 std::optional<Alias> Index::alias(MDB_txn* txn, std::string_view address) const {

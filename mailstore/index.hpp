@@ -17,6 +17,7 @@ namespace mailstore {
 struct Tables {
   MDB_dbi meta, domains, mailboxes, mailbox_numbers, aliases, messages, maildrop, segments;
   MDB_dbi queue, queue_ids, queue_due, queue_domains, done;
+  MDB_dbi auto_replies;
 };
 
 /// The numbers that the store itself keeps, by name in the table `meta`.
@@ -31,8 +32,8 @@ inline constexpr std::uint64_t format_version = 1;
 
 class Index {
  public:
-  /// `create`: makes the tables. Else a missing table is `corrupt`, but for those of the queue: a store from before it
-  /// gets them.
+  /// `create`: makes the tables. Else a missing table is `corrupt`, but for those of the queue and of automatic
+  /// replies: a store from before them gets them.
   void open(const std::string& folder, std::uint64_t map_size, bool create);
   MDB_env* env() const { return env_.get(); }
   /// How many pages can still be had, free ones included; counts only up to `enough`.
@@ -64,6 +65,7 @@ class Index {
   std::optional<MailboxRow> mailbox(MDB_txn* txn, std::string_view address) const;
   std::optional<MailboxRow> mailbox(MDB_txn* txn, MailboxNumber number) const;
   std::optional<Alias> alias(MDB_txn* txn, std::string_view address) const;
+  std::optional<AutoReply> auto_reply(MDB_txn* txn, MailboxNumber mailbox) const;
   std::optional<QueuedRecipient> queued(MDB_txn* txn, const QueueName& name) const;
   /// Without `next_due`.
   std::optional<QueueDomain> queue_domain(MDB_txn* txn, std::string_view name) const;
@@ -72,8 +74,8 @@ class Index {
 
  private:
   friend class ReadTxn;
-  /// False, and nothing is open: a table of the queue is missing.
-  bool open_tables(bool create, bool create_queue);
+  /// False, and nothing is open: a table that came later is missing.
+  bool open_tables(bool create, bool create_late);
   lmdb::Env env_;
   Tables tables_{};
   mutable std::atomic<std::uint64_t> walked_{0};

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <sodium/core.h>
+#include <sodium/crypto_generichash.h>
 #include <sodium/randombytes.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -248,6 +249,14 @@ asio::awaitable<Result<RemoveResult>> Store::remove(const MaildropLock& lock, st
     impl_->core.counters.removed.fetch_add(*counted, std::memory_order_relaxed);
   }
   co_return total;
+}
+
+std::string Store::secret(std::string_view purpose) const {
+  const auto& key = impl_->core.identity.key;
+  std::string made(32, '\0');
+  crypto_generichash(reinterpret_cast<unsigned char*>(made.data()), made.size(),
+                     reinterpret_cast<const unsigned char*>(purpose.data()), purpose.size(), key.data(), key.size());
+  return made;
 }
 
 CommitCounters Store::counters() const {

@@ -15,6 +15,7 @@
 #include "mailstore/store.hpp"
 
 #include "smtpd/outbound/dispatch.hpp"
+#include "smtpd/routing/srs.hpp"
 #include "smtpd/session/session.hpp"
 
 namespace smtpd {
@@ -33,9 +34,11 @@ class SmtpService final : public common::daemon::Service {
  private:
   /// By id, the file's name.
   using VirtualServers = std::map<std::string, std::shared_ptr<const VirtualServer>, std::less<>>;
-  static std::expected<VirtualServers, std::string> make_servers(const std::vector<common::config::Server>& servers);
+  static std::expected<VirtualServers, std::string> make_servers(const std::vector<common::config::Server>& servers,
+                                                                 const std::shared_ptr<const routing::Srs>& srs);
   asio::awaitable<void> serve(common::net::Worker& worker, common::net::Stream stream, common::net::Door door);
 
+  routing::Srs::Terms srs_terms_;  ///< in force, without the store's own key
   mailstore::Options store_options_;
   std::shared_ptr<mailstore::Store> store_;
   std::optional<common::auth::Verifier> verifier_;

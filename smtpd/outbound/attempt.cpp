@@ -7,6 +7,7 @@
 #include "smtpd/outbound/reply_answer.hpp"
 #include "smtpd/outbound/scheduler_run.hpp"
 #include "smtpd/protocol/xtext.hpp"
+#include "smtpd/routing/forwarding.hpp"
 
 /// One message to some recipients of one domain: the way is worked out anew from the live directory, then it goes.
 namespace smtpd::outbound {
@@ -20,18 +21,27 @@ constexpr std::uint32_t widest = 1000;
 /// An address on its way out whose domain became ours, or whose people moved on.
 bool is_elsewhere(const routing::Resolution& found, const std::string& address) {
   return found.outcome != routing::Outcome::found || !found.targets.empty() || found.remotes.size() != 1 ||
-         found.remotes.front() != address;
+         found.remotes.front().address != address;
 }
 
-Message make_message(const mailstore::Envelope& envelope, const mailstore::OpenMessage& open,
+/// What the envelope says of a recipient.
+const mailstore::Remote& remote_of(const mailstore::Envelope& envelope, const mailstore::QueuedRecipient& recipient) {
+  static const mailstore::Remote none;
+  return recipient.name.ordinal < envelope.remotes.size() ? envelope.remotes[recipient.name.ordinal] : none;
+}
+
+/// `return_path` and what stands in front hold for all of `recipients`.
+Message make_message(const mailstore::Envelope& envelope, std::string return_path, const mailstore::OpenMessage& open,
                      const std::vector<mailstore::QueuedRecipient>& recipients) {
   Message message;
   message.id = mailstore::format_id(recipients.front().name.id);
-  message.reverse_path = envelope.reverse_path;
+  message.reverse_path = std::move(return_path);
+  message.front = routing::format_delivered_to(remote_of(envelope, recipients.front()));
   if (!envelope.envelope_id.empty()) message.envelope_id = encode_xtext(envelope.envelope_id);
   message.return_content = static_cast<ReturnContent>(envelope.return_content);
   message.eight_bit = envelope.eight_bit;
-  message.utf8 = envelope.utf8;
+  const bool plain = std::ranges::all_of(message.front, [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+  message.utf8 = envelope.utf8 || !plain;
   message.stuffed = open.stuffed;
   message.octets = recipients.front().octets;
   message.stored_octets = open.stored_octets;
@@ -39,8 +49,7 @@ Message make_message(const mailstore::Envelope& envelope, const mailstore::OpenM
     Recipient to;
     to.path = recipient.address;
     to.notify = recipient.notify;
-    if (recipient.name.ordinal < envelope.remotes.size())
-      to.original_recipient = envelope.remotes[recipient.name.ordinal].original_recipient;
+    to.original_recipient = remote_of(envelope, recipient).original_recipient;
     message.recipients.push_back(std::move(to));
   }
   return message;
@@ -84,10 +93,15 @@ asio::awaitable<void> Scheduler::attempt(Run& run, Group group) {
     co_return;
   }
 
+  co_await return_circling(*plan, envelope, group);
+  if (group.recipients.empty()) co_return;
+
   // The directory as it is now: a domain may have become ours since, an alias may lead elsewhere.
   std::optional<mailstore::Domain> remote;
   std::vector<std::pair<mailstore::QueuedRecipient, routing::Resolution>> moved;
+  std::vector<Part> parts;
   bool trouble = false;
+  const routing::Returns returns{*plan->reporting.srs, std::chrono::floor<std::chrono::days>(now())};
   {
     const auto directory = store_.directory();
     auto settings = routing::find_remote_domain(*directory, run.domain);
@@ -96,12 +110,18 @@ asio::awaitable<void> Scheduler::attempt(Run& run, Group group) {
     std::erase_if(group.recipients, [&](mailstore::QueuedRecipient& recipient) {
       auto address = common::parse_address(recipient.address);
       if (!address) return false;
-      auto found = routing::resolve(*directory, *address, plan->reporting.default_domain, routing::Relay::allowed);
+      auto found = routing::resolve(*directory, *address, plan->reporting.default_domain, routing::Relay::allowed,
+                                    nullptr, &returns);
       trouble = trouble || !found;
       if (!found || !is_elsewhere(*found, recipient.address)) return false;
       moved.emplace_back(std::move(recipient), std::move(*found));
       return true;
     });
+    if (!trouble) {
+      auto divided = divide(*directory, group, envelope, returns);
+      trouble = !divided;
+      if (divided) parts = std::move(*divided);
+    }
   }
   if (trouble) {
     co_await put_off(*plan, std::move(group), "the directory could not be read");
@@ -120,7 +140,7 @@ asio::awaitable<void> Scheduler::attempt(Run& run, Group group) {
     nobody.push_back({std::move(recipient), std::move(attempt), {}});
   }
   if (!nobody.empty()) co_await give_up(*plan, group.id, std::move(nobody));
-  if (group.recipients.empty()) co_return;
+  if (parts.empty()) co_return;
 
   auto hop = choose_next_hop(run.domain, remote, plan->outbound, plan->password, group.reroute);
   if (!hop) {
@@ -131,10 +151,60 @@ asio::awaitable<void> Scheduler::attempt(Run& run, Group group) {
     run.on_trouble(std::move(attempt), plan->schedule);
     co_return;
   }
-  auto carrying = carry(run, group, envelope, *opened, *plan, std::move(*hop));
-  const auto kept = co_await std::move(carrying);
-  std::erase_if(release.hands, [&](const Hand& hand) { return std::ranges::find(kept, hand) != kept.end(); });
-  run.kept.insert(run.kept.end(), kept.begin(), kept.end());
+  for (auto& part : parts) {
+    auto carrying = carry(run, part.group, envelope, *opened, *plan, *hop, std::move(part.return_path));
+    const auto kept = co_await std::move(carrying);
+    std::erase_if(release.hands, [&](const Hand& hand) { return std::ranges::find(kept, hand) != kept.end(); });
+    run.kept.insert(run.kept.end(), kept.begin(), kept.end());
+  }
+}
+
+/// By what their copies of the message begin with, and by its reverse-path.
+mailstore::Result<std::vector<Scheduler::Part>> Scheduler::divide(mailstore::DirectoryView& directory, Group& group,
+                                                                  const mailstore::Envelope& envelope,
+                                                                  const routing::Returns& returns) {
+  std::vector<std::string> return_paths;
+  for (const auto& recipient : group.recipients) {
+    auto path = routing::find_return_path(directory, envelope.reverse_path, remote_of(envelope, recipient), returns);
+    if (!path) return std::unexpected(std::move(path.error()));
+    return_paths.push_back(std::move(*path));
+  }
+  std::vector<Part> parts;
+  for (std::size_t i = 0; i < return_paths.size(); ++i) {
+    auto& recipient = group.recipients[i];
+    const auto& remote = remote_of(envelope, recipient);
+    const auto same = std::ranges::find_if(parts, [&](const Part& part) {
+      const auto& other = remote_of(envelope, part.group.recipients.front());
+      return other.sent_on_by == remote.sent_on_by && other.returns_to == remote.returns_to;
+    });
+    if (same != parts.end()) {
+      same->group.recipients.push_back(std::move(recipient));
+      continue;
+    }
+    parts.push_back({{group.id, group.server, group.reroute, {}}, std::move(return_paths[i])});
+    parts.back().group.recipients.push_back(std::move(recipient));
+  }
+  return parts;
+}
+
+/// Those that the message would go in circles for: whoever sent it is told.
+asio::awaitable<void> Scheduler::return_circling(const ServerPlan& plan, const mailstore::Envelope& envelope,
+                                                 Group& group) {
+  std::vector<Failure> failures;
+  std::erase_if(group.recipients, [&](mailstore::QueuedRecipient& recipient) {
+    if (!remote_of(envelope, recipient).looped) return false;
+    mailstore::Attempt attempt;
+    attempt.at = now();
+    attempt.answer = {
+        0, "5.4.6",
+        "the message was forwarded from " + remote_of(envelope, recipient).sent_on_by + " before: it goes in circles"};
+    failed_.fetch_add(1, std::memory_order_relaxed);
+    log::info("message.failed",
+              {{"id", mailstore::format_id(group.id)}, {"to", recipient.address}, {"why", attempt.answer.text}});
+    failures.push_back({std::move(recipient), std::move(attempt), {}});
+    return true;
+  });
+  if (!failures.empty()) co_await give_up(plan, group.id, std::move(failures));
 }
 
 /// Trouble of our own, with this message.
@@ -155,9 +225,10 @@ asio::awaitable<void> Scheduler::put_off(const ServerPlan& plan, Group group, st
 asio::awaitable<std::vector<Scheduler::Hand>> Scheduler::carry(Run& run, const Group& group,
                                                                const mailstore::Envelope& envelope,
                                                                const mailstore::OpenMessage& open,
-                                                               const ServerPlan& plan, NextHop hop) {
+                                                               const ServerPlan& plan, NextHop hop,
+                                                               std::string return_path) {
   std::vector<Hand> kept;
-  const auto message = make_message(envelope, open, group.recipients);
+  const auto message = make_message(envelope, std::move(return_path), open, group.recipients);
   const auto destination = hop.host ? format_host_port(*hop.host) : run.domain;
   lines_[run.domain].width = hop.connections == 0 ? widest : std::min(hop.connections, widest);
   co_await wait_for_lane(destination, {hop.connections, hop.rate, std::chrono::seconds{60}});
@@ -268,9 +339,7 @@ asio::awaitable<void> Scheduler::expand(const mailstore::QueuedRecipient& recipi
     log::error("queue.failed", {{"id", mailstore::format_id(recipient.name.id)}, {"why", draft.error().detail}});
     co_return;
   }
-  std::string original;
-  if (recipient.name.ordinal < envelope.remotes.size())
-    original = envelope.remotes[recipient.name.ordinal].original_recipient;
+  const auto before = remote_of(envelope, recipient);
   auto onward = envelope;
   onward.owners.clear();
   onward.remotes.clear();
@@ -278,16 +347,16 @@ asio::awaitable<void> Scheduler::expand(const mailstore::QueuedRecipient& recipi
     mailstore::Owner owner;
     owner.mailbox = target.mailbox;
     owner.delivered_to = std::move(target.address);
-    owner.original_recipient = original;
+    owner.original_recipient = before.original_recipient;
     owner.notify = recipient.notify;
     onward.owners.push_back(std::move(owner));
   }
-  for (auto& address : found.remotes) {
-    mailstore::Remote next;
-    next.address = std::move(address);
-    next.original_recipient = original;
-    next.notify = recipient.notify;
-    onward.remotes.push_back(std::move(next));
+  for (auto& next : found.remotes) {
+    // What led here before still holds where nothing else leads on.
+    if (next.by.empty()) next.by = before.sent_on_by;
+    if (next.returns_to.empty()) next.returns_to = before.returns_to;
+    onward.remotes.push_back(
+        routing::make_remote(std::move(next), envelope.reverse_path, {recipient.notify, before.original_recipient}));
   }
   mailstore::Attempt attempt;
   attempt.at = now();

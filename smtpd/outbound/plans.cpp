@@ -22,13 +22,14 @@ std::expected<std::string, std::string> read_password(const std::string& path) {
 
 }  // namespace
 
-std::expected<Plans, std::string> make_plans(const std::vector<common::config::Server>& servers) {
+std::expected<Plans, std::string> make_plans(const std::vector<common::config::Server>& servers,
+                                             const std::shared_ptr<const routing::Srs>& srs) {
   Plans plans;
   bool unlimited = false;
   for (const auto& server : servers) {
     if (plans.first.empty()) plans.first = server.id;
     ServerPlan plan;
-    plan.reporting = {server.id, server.hostname, server.default_domain, server.messages.ndr_copy};
+    plan.reporting = {server.id, server.hostname, server.default_domain, server.messages.ndr_copy, srs};
     for (const auto wait : server.delivery.retry)
       plan.schedule.waits.push_back(std::chrono::duration_cast<std::chrono::milliseconds>(wait));
     plan.schedule.delay_notice = server.delivery.delay_notice;

@@ -48,7 +48,8 @@ struct Plans {
   std::string first;              ///< whose rules hold for mail of a server that is gone; empty: there is none
 };
 /// Reads the password files. Error: a sentence with the remedy.
-std::expected<Plans, std::string> make_plans(const std::vector<common::config::Server>& servers);
+std::expected<Plans, std::string> make_plans(const std::vector<common::config::Server>& servers,
+                                             const std::shared_ptr<const routing::Srs>& srs);
 
 /// Takes what is in the queue to where it belongs: which domain when, how many at a time, what an answer means, who is
 /// told. One for a store, on one worker's thread. Memory grows with the domains that mail waits for, not with the mail.
@@ -120,7 +121,17 @@ class Scheduler {
   asio::awaitable<void> put_off(const ServerPlan& plan, Group group, std::string why);
   /// Returns what stays in hand until it is known how the domain stands.
   asio::awaitable<std::vector<Hand>> carry(Run& run, const Group& group, const mailstore::Envelope& envelope,
-                                           const mailstore::OpenMessage& message, const ServerPlan& plan, NextHop hop);
+                                           const mailstore::OpenMessage& message, const ServerPlan& plan, NextHop hop,
+                                           std::string return_path);
+  /// Recipients of a group whose copies of the message are the same to the octet.
+  struct Part {
+    Group group;
+    std::string return_path;
+  };
+  static mailstore::Result<std::vector<Part>> divide(mailstore::DirectoryView& directory, Group& group,
+                                                     const mailstore::Envelope& envelope,
+                                                     const routing::Returns& returns);
+  asio::awaitable<void> return_circling(const ServerPlan& plan, const mailstore::Envelope& envelope, Group& group);
   asio::awaitable<void> expand(const mailstore::QueuedRecipient& recipient, const mailstore::Envelope& envelope,
                                routing::Resolution found);
 
@@ -132,9 +143,14 @@ class Scheduler {
   };
   asio::awaitable<void> settle(std::vector<mailstore::Settlement> outcomes, std::vector<mailstore::Round> rounds = {});
   asio::awaitable<void> give_up(const ServerPlan& plan, mailstore::MessageId id, std::vector<Failure> failures);
+  /// `recipients` speaks of those in `outcomes`, one by one.
   asio::awaitable<void> tell(const ServerPlan& plan, mailstore::MessageId id, const mailstore::Envelope& envelope,
                              const mailstore::OpenMessage& message, std::vector<mailstore::Settlement> outcomes,
                              std::vector<report::Recipient> recipients);
+  asio::awaitable<void> tell_sender(const ServerPlan& plan, mailstore::MessageId id,
+                                    const mailstore::Envelope& envelope, const mailstore::OpenMessage& message,
+                                    std::vector<mailstore::Settlement> outcomes,
+                                    std::vector<report::Recipient> recipients);
   asio::awaitable<void> set_aside(std::vector<mailstore::Settlement> outcomes, std::string why);
   asio::awaitable<void> rest();
   asio::awaitable<void> age(Run& run);

@@ -3,6 +3,7 @@
 #include <asio/awaitable.hpp>
 #include <cstdint>
 #include <expected>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "mailstore/store.hpp"
 
 #include "smtpd/report/report.hpp"
+#include "smtpd/routing/srs.hpp"
 
 namespace smtpd::report {
 
@@ -24,6 +26,7 @@ struct Reporting {
   std::string hostname;
   std::string default_domain;
   std::string ndr_copy;  ///< gets a copy of each report of failure (S47); empty: nobody
+  std::shared_ptr<const routing::Srs> srs;
 };
 
 /// Makes the message that reports on another one, ready to be accepted together with what it speaks of.

@@ -17,6 +17,8 @@ constexpr std::size_t many_owners = 32;
 constexpr std::uint64_t no_message_is_longer = std::uint64_t{1} << 62U;
 /// RFC 9422 4.1, 4.2: six digits at most. A sender that keeps to fewer than are allowed does no harm.
 constexpr std::uint64_t limit_told = 999'999;
+/// Of one message: a large list of people who are all away is not answered by all of them.
+constexpr std::size_t most_responders = 16;
 /// A refused chunk up to here is waited for to its end, and one up to twice the limit of messages.
 constexpr std::uint64_t skipped_chunk_limit = std::uint64_t{64} << 20U;
 
@@ -30,6 +32,10 @@ Cause cause_of(routing::Outcome outcome) {
       return Cause::relaying_denied;
     case routing::Outcome::too_far:
       return Cause::routing_loop;
+    case routing::Outcome::forged_return:
+      return Cause::forged_return;
+    case routing::Outcome::expired_return:
+      return Cause::expired_return;
     case routing::Outcome::full:
       return Cause::mailbox_full;
     case routing::Outcome::too_big:
@@ -49,13 +55,22 @@ mailstore::Owner make_owner(const CheckRecipient& asked, routing::Target& target
   return owner;
 }
 
-void add_remote(Transaction& transaction, const CheckRecipient& asked, std::string& address) {
-  if (!transaction.remotes.insert(address).second) return;
-  mailstore::Remote remote;
-  remote.address = std::move(address);
-  remote.original_recipient = asked.original_recipient;
-  remote.notify = asked.notify;
-  transaction.envelope.remotes.push_back(std::move(remote));
+void add_remote(Transaction& transaction, const CheckRecipient& asked, routing::Onward& onward) {
+  if (!transaction.remotes.insert(onward.address).second) return;
+  transaction.sent_on = transaction.sent_on || !onward.by.empty();
+  transaction.envelope.remotes.push_back(routing::make_remote(std::move(onward), transaction.envelope.reverse_path,
+                                                              {asked.notify, asked.original_recipient}));
+}
+
+/// Those who may answer by themselves, each once; the sender of nothing gets no answer.
+void add_responders(Transaction& transaction, std::vector<routing::Responder>& found) {
+  if (transaction.envelope.reverse_path.empty()) return;
+  for (auto& responder : found) {
+    const bool there = std::ranges::any_of(
+        transaction.responders, [&](const routing::Responder& other) { return other.mailbox == responder.mailbox; });
+    if (!there && transaction.responders.size() < most_responders)
+      transaction.responders.push_back(std::move(responder));
+  }
 }
 
 void add_owner(Transaction& transaction, const CheckRecipient& asked, routing::Target& target) {
@@ -270,6 +285,12 @@ std::string Conversation::ehlo_text() const {
   return text;
 }
 
+void Transaction::add_journals(std::vector<std::string> found) {
+  for (auto& journal : found) {
+    if (std::ranges::find(journals, journal) == journals.end()) journals.push_back(std::move(journal));
+  }
+}
+
 Step Conversation::on_mail(std::string_view argument) {
   auto mail = parse_mail(argument);
   if (!mail) return syntax_error(std::move(mail.error()));
@@ -339,7 +360,9 @@ Step Conversation::on_recipient(const CheckRecipient& asked, std::expected<routi
     return reply(Cause::too_many_recipients);
   }
   for (auto& target : found->targets) add_owner(*transaction_, asked, target);
-  for (auto& address : found->remotes) add_remote(*transaction_, asked, address);
+  for (auto& onward : found->remotes) add_remote(*transaction_, asked, onward);
+  add_responders(*transaction_, found->responders);
+  transaction_->add_journals(std::move(found->journals));
   if (++transaction_->recipients == 1) transaction_->recipient = common::format_address(asked.recipient);
   state_ = State::rcpt;
   return Send{{Cause::recipient_ok, {}}};

@@ -23,8 +23,9 @@ constexpr std::size_t held_octets = 4096;
 /// Where a recipient leads, and whether there is room.
 mailstore::Result<routing::Resolution> resolve_with_room(mailstore::DirectoryView& directory,
                                                          const CheckRecipient& question,
-                                                         std::string_view default_domain) {
-  auto found = routing::resolve(directory, question.recipient, default_domain, question.relay);
+                                                         std::string_view default_domain,
+                                                         const routing::Returns& returns) {
+  auto found = routing::resolve(directory, question.recipient, default_domain, question.relay, nullptr, &returns);
   if (!found || found->outcome != routing::Outcome::found) return found;
   const auto room = routing::check_room(directory, found->targets, question.declared, default_domain);
   if (!room) return std::unexpected(room.error());
@@ -151,6 +152,7 @@ asio::awaitable<void> Session::perform_waiting(Step& step) {
   }
   // After a greeting, a message or a log-in the conversation has an answer, and asks nothing that needs waiting.
   if (open_) perform(next);
+  if (occasion_) co_await answer_automatically();
 }
 
 asio::awaitable<bool> Session::secure() {
@@ -200,10 +202,14 @@ Step Session::check_sender(const CheckSender& question) {
   {
     const auto directory = services_.store.directory();
     auto found = routing::is_address_of(*directory, question.sender, question.account, server_->terms.default_domain);
-    if (found) {
+    // What goes out is mail of the sender's domain, too.
+    auto home = directory->domain(question.sender.domain);
+    if (found && home) {
       own = *found;
+      if (*home && !(*home)->journal.empty()) conversation_.transaction()->add_journals({(*home)->journal});
     } else {
-      log::warning("directory.failed", {{"server", server_->terms.server}, {"why", found.error().detail}});
+      const auto& why = found ? home.error() : found.error();
+      log::warning("directory.failed", {{"server", server_->terms.server}, {"why", why.detail}});
       own = std::unexpected(Cause::store_trouble);
     }
   }
@@ -220,7 +226,8 @@ Step Session::check_recipient(const CheckRecipient& question) {
   std::expected<routing::Resolution, Cause> answer;
   {
     const auto directory = services_.store.directory();
-    auto found = resolve_with_room(*directory, question, server_->terms.default_domain);
+    const routing::Returns returns{*server_->srs, std::chrono::floor<std::chrono::days>(worker_.clock().wall())};
+    auto found = resolve_with_room(*directory, question, server_->terms.default_domain, returns);
     if (found) {
       answer = std::move(*found);
     } else {

@@ -3,7 +3,9 @@
 #include <asio/awaitable.hpp>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 
 #include "common/auth/guard.hpp"
 #include "common/auth/verifier.hpp"
@@ -17,6 +19,8 @@
 
 #include "smtpd/protocol/data_reader.hpp"
 #include "smtpd/protocol/input.hpp"
+#include "smtpd/report/auto_replier.hpp"
+#include "smtpd/report/reporter.hpp"
 #include "smtpd/session/client_name.hpp"
 #include "smtpd/session/conversation.hpp"
 #include "smtpd/session/incoming_message.hpp"
@@ -28,6 +32,7 @@ namespace smtpd {
 struct VirtualServer {
   Terms terms;
   std::shared_ptr<const common::net::TlsContext> tls;  ///< null: no certificate
+  std::shared_ptr<const routing::Srs> srs;
   std::chrono::milliseconds idle_timeout{};
 };
 
@@ -61,7 +66,11 @@ class Session {
   asio::awaitable<void> skip_chunk(std::uint64_t octets);
   /// Fills the empty input; false: there is nothing more, and the session has ended.
   asio::awaitable<bool> read_more();
-  asio::awaitable<MessageEnd> store(mailstore::Draft draft, mailstore::BodyFacts facts);
+  asio::awaitable<MessageEnd> store(mailstore::Draft draft, mailstore::BodyFacts facts, std::string header);
+  std::optional<MessageEnd> complete_envelope(std::string_view header, std::string_view id);
+  Header header_use();
+  asio::awaitable<void> answer_automatically();
+  report::Reporting reporting() const;
   DataLimits data_limits() const;
   MissingFields missing_fields(mailstore::MessageId id) const;
   /// Waits, but not for long, for the client's name.
@@ -112,6 +121,7 @@ class Session {
   std::unique_ptr<common::net::TlsFacts> tls_;
   std::unique_ptr<common::auth::Guard::Attempt> attempt_;  ///< a log-in that has begun
   std::unique_ptr<IncomingMessage> chunks_;                ///< a message of which some chunks are in
+  std::unique_ptr<report::Occasion> occasion_;             ///< a message that some may answer by themselves
   bool open_ = true;
   bool line_begun_ = false;  ///< its deadline is set
 };

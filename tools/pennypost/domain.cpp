@@ -34,7 +34,8 @@ struct Settings {
   std::string catch_all;
   std::string quota;
   std::string plus_addressing;
-  bool given() const { return !(catch_all.empty() && quota.empty() && plus_addressing.empty()); }
+  std::string journal;
+  bool given() const { return !(catch_all.empty() && quota.empty() && plus_addressing.empty() && journal.empty()); }
 };
 
 void add_setting_options(CLI::App* command, Settings& settings) {
@@ -44,6 +45,8 @@ void add_setting_options(CLI::App* command, Settings& settings) {
       ->type_name("SIZE");
   command->add_option("--plus-addressing", settings.plus_addressing, "name+anything reaches name; on unless set")
       ->type_name("on|off");
+  command->add_option("--journal", settings.journal, "This address gets a copy of all mail of the domain; none: nobody")
+      ->type_name("ADDRESS");
 }
 
 mailstore::DomainChange parse_settings(const Settings& given) {
@@ -52,6 +55,11 @@ mailstore::DomainChange parse_settings(const Settings& given) {
     change.catch_all = std::string();
   } else if (!given.catch_all.empty()) {
     change.catch_all = parse_given_address(given.catch_all).key;
+  }
+  if (given.journal == "none") {
+    change.journal = std::string();
+  } else if (!given.journal.empty()) {
+    change.journal = parse_given_address(given.journal).key;
   }
   if (!given.quota.empty()) change.quota_octets = need_size("--quota", given.quota);
   if (!given.plus_addressing.empty()) {
@@ -66,13 +74,14 @@ void apply(const mailstore::DomainChange& change, mailstore::Domain& domain) {
   if (change.catch_all) domain.catch_all = *change.catch_all;
   if (change.quota_octets) domain.quota_octets = *change.quota_octets;
   if (change.plus_addressing) domain.plus_addressing = *change.plus_addressing;
+  if (change.journal) domain.journal = *change.journal;
 }
 
 std::string describe(const mailstore::Domain& domain) {
-  return fmt::format("{}, {}, plus addressing {}",
-                     domain.catch_all.empty() ? "no catch-all" : "catch-all " + domain.catch_all,
-                     domain.quota_octets == 0 ? "no quota" : "quota " + format_octets(domain.quota_octets),
-                     domain.plus_addressing ? "on" : "off");
+  return fmt::format(
+      "{}, {}, plus addressing {}{}", domain.catch_all.empty() ? "no catch-all" : "catch-all " + domain.catch_all,
+      domain.quota_octets == 0 ? "no quota" : "quota " + format_octets(domain.quota_octets),
+      domain.plus_addressing ? "on" : "off", domain.journal.empty() ? "" : ", copies of all mail to " + domain.journal);
 }
 
 /// Looked at before the store does, for a remedy.
@@ -127,7 +136,9 @@ void add(Session& session, const AddArguments& given) {
   domain.name = name;
   domain.kind = kind_of(given);
   if (given.remote && given.settings.given())
-    refuse("--remote: a remote domain has no mailboxes, so --catch-all, --quota and --plus-addressing mean nothing");
+    refuse(
+        "--remote: a remote domain has no mailboxes, so --catch-all, --quota, --plus-addressing and --journal mean "
+        "nothing");
   if (!given.remote && given.remote_options.given())
     refuse("say --remote: the way that mail is sent on is a setting of remote domains alone");
   apply(given.remote_options, domain.remote);
@@ -207,7 +218,7 @@ void set(Session& session, const std::string& text, const Settings& given, const
   auto after = before;
   apply(change, after);
   if (after.catch_all == before.catch_all && after.quota_octets == before.quota_octets &&
-      after.plus_addressing == before.plus_addressing) {
+      after.plus_addressing == before.plus_addressing && after.journal == before.journal) {
     session.report()(false, "set", "domain", name,
                      fmt::format("domain {} has that already: {}", name, describe(after)));
     return;
@@ -321,6 +332,8 @@ void show(Session& session, const std::string& text) {
             domain.catch_all.empty() ? Cell{} : Cell{domain.catch_all});
   out.field("quota", domain.quota_octets == 0 ? "" : "Quota of a mailbox", Octets{domain.quota_octets});
   out.field("plus_addressing", local ? "Plus addressing" : "", local ? Cell{domain.plus_addressing} : Cell{});
+  out.field("journal", domain.journal.empty() ? "" : "Copies of all mail to",
+            domain.journal.empty() ? Cell{} : Cell{domain.journal});
   const auto& way = domain.remote;
   const auto set = [&](std::string_view key, std::string_view label, bool given, Cell value) {
     out.field(key, remote && given ? label : "", remote && given ? std::move(value) : Cell{});

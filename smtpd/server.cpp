@@ -70,7 +70,7 @@ std::expected<SmtpService::VirtualServers, std::string> SmtpService::make_server
     auto virtual_server = std::make_shared<VirtualServer>();
     virtual_server->terms = make_terms(server);
     virtual_server->tls = std::move(*tls);
-    virtual_server->srs = srs;
+    virtual_server->reporting = report::make_reporting(server, srs);
     virtual_server->idle_timeout = server.connections.idle_timeout;
     made.emplace(server.id, std::move(virtual_server));
   }
@@ -123,7 +123,7 @@ std::expected<void, std::string> SmtpService::start() {
   VirtualServers complete;
   for (const auto& [id, server] : *servers_.get()) {
     auto with_srs = std::make_shared<VirtualServer>(*server);
-    with_srs->srs = srs;
+    with_srs->reporting.srs = srs;
     complete.emplace(id, std::move(with_srs));
   }
   servers_.set(std::make_shared<const VirtualServers>(std::move(complete)));

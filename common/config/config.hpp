@@ -134,6 +134,7 @@ struct Outbound {
   Duration idle_timeout{};
   std::vector<std::string> bind;
   std::string smart_host, smart_host_use, security, username, password_file;
+  std::map<std::string, std::string> by_sender;  ///< domain, also "*." in front of one, to host
 };
 struct AccessLog {
   std::string path, format, rotate;

@@ -4,6 +4,7 @@
 #include "common/address.hpp"
 #include "common/log.hpp"
 
+#include "smtpd/outbound/masquerade.hpp"
 #include "smtpd/outbound/reply_answer.hpp"
 #include "smtpd/outbound/scheduler_run.hpp"
 #include "smtpd/protocol/xtext.hpp"
@@ -17,6 +18,24 @@ namespace log = common::log;
 
 /// Attempts of one domain at a time, where its destination has no limit.
 constexpr std::uint32_t widest = 1000;
+
+/// Of the stored octets, the empty line behind the header section included.
+std::uint64_t header_octets_of(const mailstore::OpenMessage& message) {
+  std::string piece(std::size_t{16} * 1024, '\0');
+  constexpr std::string_view end = "\r\n\r\n";
+  std::string tail;
+  for (std::uint64_t at = 0; at < message.stored_octets;) {
+    const auto got = message.read(at, piece);
+    if (!got || *got == 0) break;
+    const auto before = tail.size();
+    tail.append(piece, 0, *got);
+    if (at == 0 && tail.starts_with("\r\n")) return 2;
+    if (const auto found = tail.find(end); found != tail.npos) return at - before + found + end.size();
+    tail.erase(0, tail.size() - std::min(tail.size(), end.size() - 1));
+    at += *got;
+  }
+  return message.stored_octets;
+}
 
 /// An address on its way out whose domain became ours, or whose people moved on.
 bool is_elsewhere(const routing::Resolution& found, const std::string& address) {
@@ -98,7 +117,12 @@ asio::awaitable<void> Scheduler::attempt(Run& run, Group group) {
 
   // The directory as it is now: a domain may have become ours since, an alias may lead elsewhere.
   std::optional<mailstore::Domain> remote;
-  std::vector<std::pair<mailstore::QueuedRecipient, routing::Resolution>> moved;
+  struct Moved {
+    mailstore::QueuedRecipient recipient;
+    routing::Resolution found;
+    routing::Outcome room;
+  };
+  std::vector<Moved> moved;
   std::vector<Part> parts;
   bool trouble = false;
   const routing::Returns returns{*plan->reporting.srs, std::chrono::floor<std::chrono::days>(now())};
@@ -114,11 +138,13 @@ asio::awaitable<void> Scheduler::attempt(Run& run, Group group) {
                                     nullptr, &returns);
       trouble = trouble || !found;
       if (!found || !is_elsewhere(*found, recipient.address)) return false;
-      moved.emplace_back(std::move(recipient), std::move(*found));
+      const auto room = routing::check_room(*directory, found->targets, std::nullopt, plan->reporting.default_domain);
+      trouble = trouble || !room;
+      if (room) moved.emplace_back(std::move(recipient), std::move(*found), *room);
       return true;
     });
     if (!trouble) {
-      auto divided = divide(*directory, group, envelope, returns);
+      auto divided = divide(*directory, group, envelope, returns, plan->reporting.masquerade);
       trouble = !divided;
       if (divided) parts = std::move(*divided);
     }
@@ -128,9 +154,13 @@ asio::awaitable<void> Scheduler::attempt(Run& run, Group group) {
     co_return;
   }
   std::vector<Failure> nobody;
-  for (auto& [recipient, found] : moved) {
+  for (auto& [recipient, found, room] : moved) {
+    if (found.outcome == routing::Outcome::found && room == routing::Outcome::full) {
+      co_await wait_for_room(run, *plan, std::move(recipient));
+      continue;
+    }
     if (found.outcome == routing::Outcome::found) {
-      co_await expand(recipient, envelope, std::move(found));
+      co_await expand(recipient, envelope, *opened, std::move(found));
       continue;
     }
     mailstore::Attempt attempt;
@@ -142,7 +172,7 @@ asio::awaitable<void> Scheduler::attempt(Run& run, Group group) {
   if (!nobody.empty()) co_await give_up(*plan, group.id, std::move(nobody));
   if (parts.empty()) co_return;
 
-  auto hop = choose_next_hop(run.domain, remote, plan->outbound, plan->password, group.reroute);
+  auto hop = choose_next_hop(run.domain, remote, plan->outbound, plan->password, envelope.reverse_path, group.reroute);
   if (!hop) {
     log::error("route.broken", {{"domain", run.domain}, {"why", hop.error()}});
     mailstore::Attempt attempt;
@@ -162,10 +192,12 @@ asio::awaitable<void> Scheduler::attempt(Run& run, Group group) {
 /// By what their copies of the message begin with, and by its reverse-path.
 mailstore::Result<std::vector<Scheduler::Part>> Scheduler::divide(mailstore::DirectoryView& directory, Group& group,
                                                                   const mailstore::Envelope& envelope,
-                                                                  const routing::Returns& returns) {
+                                                                  const routing::Returns& returns,
+                                                                  std::string_view masquerade) {
   std::vector<std::string> return_paths;
   for (const auto& recipient : group.recipients) {
     auto path = routing::find_return_path(directory, envelope.reverse_path, remote_of(envelope, recipient), returns);
+    if (path && *path == envelope.reverse_path) path = leaving_path(directory, envelope, masquerade);
     if (!path) return std::unexpected(std::move(path.error()));
     return_paths.push_back(std::move(*path));
   }
@@ -181,7 +213,7 @@ mailstore::Result<std::vector<Scheduler::Part>> Scheduler::divide(mailstore::Dir
       same->group.recipients.push_back(std::move(recipient));
       continue;
     }
-    parts.push_back({{group.id, group.server, group.reroute, {}}, std::move(return_paths[i])});
+    parts.push_back({{group.id, group.server, group.reroute, group.changes, {}}, std::move(return_paths[i])});
     parts.back().group.recipients.push_back(std::move(recipient));
   }
   return parts;
@@ -198,7 +230,6 @@ asio::awaitable<void> Scheduler::return_circling(const ServerPlan& plan, const m
     attempt.answer = {
         0, "5.4.6",
         "the message was forwarded from " + remote_of(envelope, recipient).sent_on_by + " before: it goes in circles"};
-    failed_.fetch_add(1, std::memory_order_relaxed);
     log::info("message.failed",
               {{"id", mailstore::format_id(group.id)}, {"to", recipient.address}, {"why", attempt.answer.text}});
     failures.push_back({std::move(recipient), std::move(attempt), {}});
@@ -222,24 +253,41 @@ asio::awaitable<void> Scheduler::put_off(const ServerPlan& plan, Group group, st
   co_await settle(std::move(outcomes));
 }
 
-asio::awaitable<std::vector<Scheduler::Hand>> Scheduler::carry(Run& run, const Group& group,
+asio::awaitable<std::vector<Scheduler::Hand>> Scheduler::carry(Run& run, Group& group,
                                                                const mailstore::Envelope& envelope,
                                                                const mailstore::OpenMessage& open,
                                                                const ServerPlan& plan, NextHop hop,
                                                                std::string return_path) {
   std::vector<Hand> kept;
-  const auto message = make_message(envelope, std::move(return_path), open, group.recipients);
+  const bool aside = !group.reroute.empty();  // how it goes there says nothing of the domain
   const auto destination = hop.host ? format_host_port(*hop.host) : run.domain;
   lines_[run.domain].width = hop.connections == 0 ? widest : std::min(hop.connections, widest);
-  co_await wait_for_lane(destination, {hop.connections, hop.rate, std::chrono::seconds{60}});
-  if (stopping_) co_return kept;
+  for (;;) {
+    co_await wait_for_lane(destination, {hop.connections, hop.rate, std::chrono::seconds{60}});
+    if (stopping_) co_return kept;
+    const bool closed = is_closed(run);
+    if (!closed && (aside || (!run.over() && !run.in_doubt()))) break;
+    // A dead domain is not asked by everybody who got as far as this.
+    leave_lane(destination, Pace::Sign::none);
+    while (!closed && run.in_doubt() && !stopping_) co_await run.next_end();
+    if (closed || run.over()) co_return kept;
+  }
   struct Lane {
     Scheduler& scheduler;
+    Run& run;
     const std::string& destination;
-    Pace::Sign sign = Pace::Sign::good;
-    ~Lane() { scheduler.leave_lane(destination, sign); }
-  } lane{*this, destination};
-  if (run.over()) co_return kept;
+    Pace::Sign sign = Pace::Sign::none;
+    Lane(Scheduler& of, Run& whose, const std::string& to) : scheduler(of), run(whose), destination(to) {
+      ++run.carrying;
+    }
+    ~Lane() {
+      --run.carrying;
+      scheduler.leave_lane(destination, sign);
+    }
+  } lane{*this, run, destination};
+  drop_changed(group);
+  if (group.recipients.empty()) co_return kept;
+  const auto message = make_message(envelope, std::move(return_path), open, group.recipients);
 
   Route route;
   route.domain = run.domain;
@@ -272,7 +320,13 @@ asio::awaitable<std::vector<Scheduler::Hand>> Scheduler::carry(Run& run, const G
     auto verdict = judge(answer, spoken, recipient, plan.schedule, at, chance());
     using enum Verdict::Fate;
     if (verdict.fate == untouched) continue;
-    if (verdict.fate != waits_domain) run.on_answer();
+    if (aside) {
+      if (verdict.fate == waits_domain) verdict.fate = waits;
+    } else if (verdict.trouble) {
+      met = std::move(verdict.trouble);
+    } else {
+      run.on_answer();
+    }
     const auto words = format_answer(answer);
     const std::string_view event = verdict.fate == failed                                  ? "message.failed"
                                    : verdict.fate == waits || verdict.fate == waits_domain ? "message.deferred"
@@ -305,7 +359,6 @@ asio::awaitable<std::vector<Scheduler::Hand>> Scheduler::carry(Run& run, const G
         break;
       }
       case failed:
-        failed_.fetch_add(1, std::memory_order_relaxed);
         failures.push_back({recipient, std::move(verdict.attempt), {}});
         break;
       case untouched:
@@ -316,7 +369,6 @@ asio::awaitable<std::vector<Scheduler::Hand>> Scheduler::carry(Run& run, const G
         break;
       case waits_domain:
         deferred_.fetch_add(1, std::memory_order_relaxed);
-        met = verdict.attempt;
         kept.emplace_back(recipient.name.id.value, recipient.name.ordinal);
         run.undecided.push_back({{recipient.name, mailstore::Stays{std::move(verdict.attempt), verdict.due}},
                                  recipient.due != mailstore::no_time});
@@ -330,9 +382,38 @@ asio::awaitable<std::vector<Scheduler::Hand>> Scheduler::carry(Run& run, const G
   co_return kept;
 }
 
+/// What people said of recipients while these waited for their turn.
+void Scheduler::drop_changed(Group& group) {
+  const auto status = queue_.status();
+  if (status && status->changes == group.changes) return;
+  const auto rows = queue_.recipients(group.id);
+  if (!rows) return;
+  std::erase_if(group.recipients, [&](const mailstore::QueuedRecipient& recipient) {
+    return std::ranges::none_of(*rows, [&](const mailstore::QueuedRecipient& row) {
+      return row.name == recipient.name && row.state == recipient.state && row.reroute == recipient.reroute;
+    });
+  });
+}
+
+/// A mailbox of ours that is full: later, for as long as local mail may wait (S54, S55).
+asio::awaitable<void> Scheduler::wait_for_room(Run& run, const ServerPlan& plan, mailstore::QueuedRecipient recipient) {
+  mailstore::Attempt attempt;
+  attempt.at = now();
+  attempt.answer = {0, "4.2.2", "the mailbox has no room"};
+  const auto accepted = mailstore::accepted_at(recipient.name.id);
+  run.on_answer();
+  log::info("message.deferred",
+            {{"id", mailstore::format_id(recipient.name.id)}, {"to", recipient.address}, {"why", attempt.answer.text}});
+  deferred_.fetch_add(1, std::memory_order_relaxed);
+  const auto due = next_attempt(plan.local, recipient.attempts + 1, attempt.at, accepted, chance());
+  std::vector<mailstore::Settlement> stays{{recipient.name, mailstore::Stays{std::move(attempt), due}}};
+  co_await settle(std::move(stays));
+}
+
 /// It goes on under the id of a copy, to mailboxes of ours or to other addresses.
 asio::awaitable<void> Scheduler::expand(const mailstore::QueuedRecipient& recipient,
-                                        const mailstore::Envelope& envelope, routing::Resolution found) {
+                                        const mailstore::Envelope& envelope, const mailstore::OpenMessage& message,
+                                        routing::Resolution found) {
   auto copying = queue_.copy(recipient.name.id);
   auto draft = co_await std::move(copying);
   if (!draft) {
@@ -363,6 +444,7 @@ asio::awaitable<void> Scheduler::expand(const mailstore::QueuedRecipient& recipi
   attempt.answer = {0, "2.1.5", "its domain is ours now, or leads on"};
   mailstore::BodyFacts facts;
   facts.octets = recipient.octets;
+  facts.header_octets = header_octets_of(message);
   facts.stuffed = draft->size() != recipient.octets;
   const auto successor_id = mailstore::format_id(draft->id());
   std::vector<mailstore::Settlement> outcomes{

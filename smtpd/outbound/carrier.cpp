@@ -75,11 +75,7 @@ struct Carrier::Work {
     failures.push_back(std::move(answer));
   }
   /// No server was found to speak to, for want of names and addresses.
-  bool unknown_to_dns() const {
-    return delivery.connections == 0 && !failures.empty() && !settled() &&
-           std::ranges::all_of(failures,
-                               [](const Answer& each) { return each.enhanced == "5.1.2" || each.enhanced == "4.4.3"; });
-  }
+  bool unknown_to_dns() const { return delivery.connections == 0 && !settled() && is_unknown_to_dns(failures); }
   void finish();
 };
 
@@ -156,7 +152,7 @@ asio::awaitable<void> Carrier::try_host(Work& work, std::string host, std::uint1
   if (work.settled()) co_return;
 
   std::vector<std::string> addresses;
-  if (is_numeric_address(place.host)) {
+  if (common::is_numeric_address(place.host)) {
     addresses.push_back(place.host);
   } else {
     auto found = co_await names_.addresses(place.host);
@@ -211,7 +207,7 @@ asio::awaitable<void> Carrier::try_address(Work& work, const Place& place) {
 /// Null: there is no connection. One that came no further than its opening says why.
 asio::awaitable<Carrier::Session> Carrier::connect(Work& work, const Place& place, Attempt attempt) {
   const auto& route = work.route;
-  const auto where = format_host_port({place.address, true, place.port});
+  const auto where = common::format_host_port({place.address, true, place.port});
   if (worker_.ending()) {
     work.fail(own_answer(Stage::ours, "4.3.0", "this server is about to stop"));
     co_return nullptr;
@@ -299,7 +295,7 @@ void Carrier::tidy(void* context) {
 std::string Carrier::source_for(const Route& route, const std::string& address) {
   std::vector<const std::string*> fitting;
   for (const auto& source : route.bind) {
-    if (is_ipv6(source) == is_ipv6(address)) fitting.push_back(&source);
+    if (common::is_ipv6(source) == common::is_ipv6(address)) fitting.push_back(&source);
   }
   if (fitting.empty()) return {};
   return *fitting[fitting.size() == 1 ? 0 : setup_.dice(static_cast<std::uint32_t>(fitting.size()))];

@@ -13,10 +13,10 @@
 #include "common/net/tls_client_context.hpp"
 #include "common/net/worker.hpp"
 
+#include "common/host_port.hpp"
 #include "smtpd/outbound/answer.hpp"
 #include "smtpd/outbound/client_session.hpp"
 #include "smtpd/outbound/client_terms.hpp"
-#include "smtpd/outbound/host_port.hpp"
 #include "smtpd/outbound/idle_pool.hpp"
 #include "smtpd/outbound/name_service.hpp"
 #include "smtpd/outbound/pace.hpp"
@@ -25,11 +25,11 @@ namespace smtpd::outbound {
 
 /// Where a message goes; worked out anew for each attempt.
 struct Route {
-  std::string domain;                //  asked for its exchangers, unless `via` says where to go
-  std::optional<HostPort> via;       ///< a smart host, or the server that a remote domain names (S67, S92)
-  std::optional<HostPort> fallback;  ///< when DNS knows no way (S68): not when the way is closed
-  std::uint16_t port = 25;           ///< of exchangers (S63)
-  std::vector<std::string> bind;     ///< source addresses; empty: the system's choice
+  std::string domain;                        //  asked for its exchangers, unless `via` says where to go
+  std::optional<common::HostPort> via;       ///< a smart host, or the server that a remote domain names (S67, S92)
+  std::optional<common::HostPort> fallback;  ///< when DNS knows no way (S68): not when the way is closed
+  std::uint16_t port = 25;                   ///< of exchangers (S63)
+  std::vector<std::string> bind;             ///< source addresses; empty: the system's choice
   std::shared_ptr<const ClientTerms> terms;
 };
 

@@ -5,6 +5,7 @@
 namespace smtpd::outbound {
 
 void Pace::on(Sign sign) {
+  if (sign == Sign::none) return;
   if (sign == Sign::slower) {
     goods_ = 0;
     // Those that run beside the one that was told so will be told the same: it is one event.

@@ -15,6 +15,7 @@ class Pace {
 
   enum class Sign : std::uint8_t {
     good,    ///< a message was taken, or refused for its own sake
+    none,    ///< nothing was learned
     slower,  ///< 421, 4xx to a connection, 4.3.2 and 4.4.5 (RFC 3463 3.4)
   };
   /// One message is over.

@@ -38,6 +38,7 @@ namespace smtpd::outbound {
 struct ServerPlan {
   report::Reporting reporting;
   Schedule schedule;
+  Schedule local;  ///< for mailboxes of ours that have no room (S54, S55)
   common::config::Outbound outbound;
   std::string password;  ///< what stands in its password_file
 };
@@ -45,7 +46,10 @@ struct ServerPlan {
 struct Plans {
   std::map<std::string, ServerPlan, std::less<>> servers;
   std::uint32_t connections = 0;  ///< in all (S60): the widest of what they allow; 0: no limit
-  std::string first;              ///< whose rules hold for mail of a server that is gone; empty: there is none
+  // The shortest of all servers: nobody is told of a delay before the one (0: nobody ever), or given up before the
+  // other.
+  std::chrono::milliseconds least_notice{}, least_expire{};
+  std::string first;  ///< whose rules hold for mail of a server that is gone; empty: there is none
 };
 /// Reads the password files. Error: a sentence with the remedy.
 std::expected<Plans, std::string> make_plans(const std::vector<common::config::Server>& servers,
@@ -81,10 +85,13 @@ class Scheduler {
   struct Line {
     bool running = false;       ///< or about to
     bool again = false;         ///< all of it is to be looked at once more
+    bool suspended = false;     ///< by a person
     bool proven = false;        ///< somebody there was spoken to since the last trouble: many may go at once
     std::uint32_t width = 100;  ///< attempts that its destination allows at a time
     std::optional<mailstore::QueuePlace> arrived;  ///< before the first of what was accepted since the last look
-    Time timer{};                                  ///< of its entry among the timers; none: there is none
+    /// Up to here everybody was told of the delay; none: not known.
+    std::optional<mailstore::QueuePlace> noticed;
+    Time timer{};  ///< of its entry among the timers; none: there is none
   };
   enum class Reach : std::uint8_t { arrivals, everything };
   struct Run;
@@ -92,6 +99,7 @@ class Scheduler {
   struct Group {
     mailstore::MessageId id;
     std::string server, reroute;
+    std::uint64_t changes = 0;  ///< QueueStatus::changes when they were read
     std::vector<mailstore::QueuedRecipient> recipients;
   };
   using Hand = std::pair<std::uint64_t, std::uint16_t>;
@@ -110,17 +118,21 @@ class Scheduler {
   void set_timer(const std::string& domain, Time at);
   asio::awaitable<void> run(std::string domain);
   asio::awaitable<void> do_round(Run& run);
-  asio::awaitable<void> launch(Run& run, std::vector<mailstore::QueuedRecipient> recipients);
+  bool is_closed(const Run& run);
+  bool may_go(const Run& run, const mailstore::QueuedRecipient& recipient, bool round);
+  asio::awaitable<void> launch(Run& run, std::vector<mailstore::QueuedRecipient> recipients, std::uint64_t changes);
   asio::awaitable<void> wait_for_lane(const std::string& destination, Lanes::Limits limits);
   void leave_lane(const std::string& destination, Pace::Sign sign);
   asio::awaitable<void> end_round(Run& run);
+  void add_ordered(Run& run, std::vector<mailstore::Settlement>& own);
+  bool is_ours(const std::string& domain) const;
   void leave(Run& run);
 
   // attempt.cpp: one message to some recipients of one domain
   asio::awaitable<void> attempt(Run& run, Group group);
   asio::awaitable<void> put_off(const ServerPlan& plan, Group group, std::string why);
   /// Returns what stays in hand until it is known how the domain stands.
-  asio::awaitable<std::vector<Hand>> carry(Run& run, const Group& group, const mailstore::Envelope& envelope,
+  asio::awaitable<std::vector<Hand>> carry(Run& run, Group& group, const mailstore::Envelope& envelope,
                                            const mailstore::OpenMessage& message, const ServerPlan& plan, NextHop hop,
                                            std::string return_path);
   /// Recipients of a group whose copies of the message are the same to the octet.
@@ -130,10 +142,12 @@ class Scheduler {
   };
   static mailstore::Result<std::vector<Part>> divide(mailstore::DirectoryView& directory, Group& group,
                                                      const mailstore::Envelope& envelope,
-                                                     const routing::Returns& returns);
+                                                     const routing::Returns& returns, std::string_view masquerade);
   asio::awaitable<void> return_circling(const ServerPlan& plan, const mailstore::Envelope& envelope, Group& group);
+  void drop_changed(Group& group);
   asio::awaitable<void> expand(const mailstore::QueuedRecipient& recipient, const mailstore::Envelope& envelope,
-                               routing::Resolution found);
+                               const mailstore::OpenMessage& message, routing::Resolution found);
+  asio::awaitable<void> wait_for_room(Run& run, const ServerPlan& plan, mailstore::QueuedRecipient recipient);
 
   // settle.cpp: what an answer means, and who is told
   struct Failure {
@@ -153,7 +167,14 @@ class Scheduler {
                                     std::vector<report::Recipient> recipients);
   asio::awaitable<void> set_aside(std::vector<mailstore::Settlement> outcomes, std::string why);
   asio::awaitable<void> rest();
-  asio::awaitable<void> age(Run& run);
+
+  // ageing.cpp: those that have waited too long, and those that have waited long
+  asio::awaitable<void> give_notice(Run& run);
+  asio::awaitable<void> expire(Run& run);
+  Time next_age(const Run& run);
+  bool is_in_hand(const mailstore::QueuedRecipient& recipient) const {
+    return in_hand_.contains({recipient.name.id.value, recipient.name.ordinal});
+  }
   static bool is_badmail(const mailstore::QueuedRecipient& recipient);
 
   const ServerPlan* plan_of(const Plans& plans, std::string_view server) const;

@@ -7,6 +7,7 @@
 #include "common/utf8.hpp"
 
 #include "smtpd/protocol/trace.hpp"
+#include "smtpd/protocol/xtext.hpp"
 
 namespace smtpd::report {
 namespace {
@@ -159,6 +160,13 @@ std::string for_machines(const Subject& subject, std::span<const Recipient> reci
 }
 
 }  // namespace
+
+std::string readable_original(const std::string& original_recipient) {
+  const auto semicolon = original_recipient.find(';');
+  if (semicolon == original_recipient.npos) return {};
+  const auto plain = decode_xtext(std::string_view{original_recipient}.substr(semicolon + 1));
+  return plain ? original_recipient.substr(0, semicolon + 1) + *plain : original_recipient;
+}
 
 Returned choose_returned(std::uint8_t return_content, bool any_failed, std::uint64_t octets, std::uint64_t most) {
   constexpr std::uint8_t headers_asked = 2;

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <random>
 
-#include "smtpd/protocol/xtext.hpp"
 #include "smtpd/report/recipient.hpp"
 
 namespace smtpd::report {
@@ -51,13 +50,16 @@ class Copy {
   std::uint64_t dots_ = 0;
 };
 
+const std::string& sender_domain(const Reporting& reporting, const mailstore::Envelope& to) {
+  if (!to.remotes.empty() && !reporting.masquerade.empty()) return reporting.masquerade;
+  return reporting.default_domain.empty() ? reporting.hostname : reporting.default_domain;
+}
+
 }  // namespace
 
-std::string readable_original(const std::string& original_recipient) {
-  const auto semicolon = original_recipient.find(';');
-  if (semicolon == original_recipient.npos) return {};
-  const auto plain = decode_xtext(std::string_view{original_recipient}.substr(semicolon + 1));
-  return plain ? original_recipient.substr(0, semicolon + 1) + *plain : original_recipient;
+Reporting make_reporting(const common::config::Server& server, std::shared_ptr<const routing::Srs> srs) {
+  return {server.id,     server.hostname, server.default_domain, server.messages.ndr_copy, server.messages.masquerade,
+          std::move(srs)};
 }
 
 asio::awaitable<std::expected<mailstore::Successor, Reporter::Refusal>> Reporter::make(
@@ -104,7 +106,7 @@ asio::awaitable<std::expected<mailstore::Successor, Reporter::Refusal>> Reporter
   Stamp stamp;
   stamp.id = mailstore::format_id(draft->id());
   stamp.hostname = reporting.hostname;
-  stamp.sender = "postmaster@" + (reporting.default_domain.empty() ? reporting.hostname : reporting.default_domain);
+  stamp.sender = "postmaster@" + sender_domain(reporting, to);
   std::random_device device;
   stamp.chance = std::uint64_t{device()} << 32U | device();
   stamp.time = std::chrono::floor<std::chrono::seconds>(clock_.wall());

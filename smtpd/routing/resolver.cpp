@@ -87,8 +87,8 @@ class Walk {
   }
 
  private:
-  void explain(std::string_view address, std::string what) {
-    if (explanation_ != nullptr) explanation_->push_back({std::string{address}, std::move(what)});
+  void explain(std::string_view address, std::string_view rule, std::string what) {
+    if (explanation_ != nullptr) explanation_->push_back({std::string{address}, rule, std::move(what)});
   }
 
   /// What is remembered of an address on the way.
@@ -110,7 +110,7 @@ class Walk {
         return std::nullopt;
       }
       if (!*domain) {
-        explain(address, at + ", which it stands for, is not there");
+        explain(address, "alias domain", at + ", which it stands for, is not there");
         note(Outcome::no_domain);
         return std::nullopt;
       }
@@ -120,11 +120,11 @@ class Walk {
         return std::nullopt;
       }
       if ((*domain)->kind != DomainKind::alias) {
-        explain(address, at + " is not a domain with mailboxes");
+        explain(address, "drop domain", at + " is a drop domain: mail to it is not supported yet");
         note(Outcome::not_ours);
         return std::nullopt;
       }
-      explain(address, at + " has the local parts of " + (*domain)->alias_of);
+      explain(address, "alias domain", at + " has the local parts of " + (*domain)->alias_of);
       at = std::move((*domain)->alias_of);
     }
     note(Outcome::no_domain);
@@ -134,14 +134,19 @@ class Walk {
   /// `depth` 0: the peer named it; else an alias of ours did.
   void send_on(const std::optional<mailstore::Domain>& remote, const std::string& name, const std::string& address,
                std::size_t depth, const Origin& origin) {
+    const std::string_view rule = remote ? "remote domain" : "not ours";
     const std::string what = !remote                ? name + " is not a domain of ours"
                              : remote->name == name ? name + " is a remote domain"
                                                     : name + " is one of the remote domains " + remote->name;
-    if (depth == 0 && relay_ == Relay::denied && !(remote && remote->remote.allow_relay)) {
-      explain(address, what + ", and relaying to it is denied");
+    const bool for_everybody = remote && remote->remote.allow_relay;
+    if (depth == 0 && relay_ == Relay::denied && !for_everybody) {
+      explain(address, rule, what + ", and relaying to it is denied");
       return note(Outcome::not_ours);
     }
-    explain(address, what + ": its mail is sent on");
+    const std::string_view why = depth > 0       ? ": what an alias of ours names is sent on"
+                                 : for_everybody ? ": its mail is sent on, whoever hands it in (--allow-relay)"
+                                                 : ": its mail is sent on for those who may relay";
+    explain(address, rule, what + std::string{why});
     if (remote_seen_.insert(address).second)
       remotes_.push_back({depth == 0 ? written_ : address, origin.by, origin.returns_to});
   }
@@ -191,7 +196,7 @@ class Walk {
       found = find(base);
       if (!found) return found;
       if (*found) {
-        explain(address, "is the plus form of " + base);
+        explain(address, "plus form", "is the plus form of " + base);
         return found;
       }
       local = local.substr(0, plus);
@@ -200,7 +205,7 @@ class Walk {
     if (local == postmaster && domain != default_domain_ && !default_domain_.empty()) {
       const std::string central = with_domain(postmaster, default_domain_);
       found = find(central);
-      if (found && *found) explain(address, "goes to " + central);
+      if (found && *found) explain(address, "postmaster", "goes to " + central);
       if (!found || *found) return found;
     }
     if (has_srs_form) {
@@ -210,11 +215,11 @@ class Walk {
     auto group = find_group(local, domain);
     if (!group) return std::unexpected(std::move(group.error()));
     if (*group) {
-      explain(address, "is the owner of " + (*group)->address + ", " + (*group)->owner);
+      explain(address, "group", "is the owner of " + (*group)->address + ", " + (*group)->owner);
       return stand_in(address, std::move((*group)->owner));
     }
     if (purpose_ == Purpose::delivery && !home.catch_all.empty()) {
-      explain(address, "is nobody's, and goes to the catch-all address " + home.catch_all);
+      explain(address, "catch-all", "is nobody's, and goes to the catch-all address " + home.catch_all);
       // As an alias would: what is behind it is found by the same rules.
       return stand_in(address, home.catch_all);
     }
@@ -224,14 +229,17 @@ class Walk {
   /// Whether mail for `address` arrives anywhere. One that is still being followed does not: it would be a circle.
   Result<bool> visit(const std::string& address, std::size_t depth, const Origin& origin) {
     if (depth > alias_depth_limit || seen_.size() >= address_limit) {
-      explain(address, "is too far away");
+      explain(address, "alias", "is too far away: aliases lead too deep, or to too many");
       note(Outcome::too_far);
       return false;
     }
     // A recipient that leads nowhere else needs no memory of where we were.
     if (depth > 0) {
       const auto [known, fresh] = seen_.try_emplace(address, Fate::open);
-      if (!fresh) return known->second == Fate::somewhere;
+      if (!fresh) {
+        explain(address, "alias", "was met before");
+        return known->second == Fate::somewhere;
+      }
     }
     auto arrives = follow(address, depth, origin);
     if (arrives && depth > 0) seen_[address] = *arrives ? Fate::somewhere : Fate::nowhere;
@@ -259,24 +267,24 @@ class Walk {
       journals_.push_back(journal);
     if (found->mailbox) {
       const auto& own = found->mailbox->address;
-      explain(address, own == address ? "is a mailbox" : "leads to the mailbox " + own);
+      explain(address, "mailbox", own == address ? "is a mailbox" : "leads to the mailbox " + own);
       if (found->mailbox->forward.empty() || purpose_ == Purpose::ownership)
         return arrive(std::move(*found->mailbox), **home);
       return forward(std::move(*found->mailbox), **home, depth, origin);
     }
     if (found->returns) return go_back(address, depth);
     if (!found->alias) {
-      explain(address, "is neither mailbox nor alias");
+      explain(address, "unknown", "is neither mailbox nor alias");
       note(Outcome::unknown);
       return false;
     }
     for (const auto& target : found->alias->targets) {
-      if (!found->stands_in) explain(found->alias->address, "is an alias of " + target);
+      if (!found->stands_in) explain(found->alias->address, "alias", "is an alias of " + target);
     }
     Origin from{found->alias->address, origin.returns_to};
     if (!found->alias->owner.empty()) {
       from.returns_to = found->alias->owner;
-      explain(found->alias->address, "is a group: what comes back goes to " + found->alias->owner);
+      explain(found->alias->address, "group", "is a group: what comes back goes to " + found->alias->owner);
     }
     return visit_all(found->alias->targets, depth, from);
   }
@@ -291,8 +299,9 @@ class Walk {
     const auto stranger = returns_->srs.back(*named, returns_->today);
     if (!stranger) {
       const bool expired = stranger.error() == Srs::Fault::expired;
-      explain(address, expired ? "stood for a sender's address, and has expired"
-                               : "has the form of an SRS address, and is none that we made");
+      explain(address, "SRS",
+              expired ? "stood for a sender's address, and has expired"
+                      : "has the form of an SRS address, and is none that we made");
       note(expired ? Outcome::expired_return : Outcome::forged_return);
       return false;
     }
@@ -301,7 +310,7 @@ class Walk {
     // As it was written, for a server elsewhere; as the directory has it, for us.
     const bool remote = !*domain || (*domain)->kind == DomainKind::remote;
     const auto to = remote ? common::format_address(*stranger) : common::canonical_key(*stranger);
-    explain(address, "stands for the sender " + to);
+    explain(address, "SRS", "stands for the sender " + to);
     return visit(to, depth + 1, {address, {}});
   }
 
@@ -321,7 +330,7 @@ class Walk {
     // Also where the peer named it: what it leads to may lead back.
     const auto [known, fresh] = forwarding_.try_emplace(mailbox.address, Fate::open);
     if (!fresh) return known->second == Fate::somewhere;
-    for (const auto& target : mailbox.forward) explain(mailbox.address, "forwards its mail to " + target);
+    for (const auto& target : mailbox.forward) explain(mailbox.address, "forwarding", "forwards its mail to " + target);
     const auto own = mailbox.address;
     const auto unknown_before = gone_;
     const auto sent_on = visit_all(mailbox.forward, depth, {own, origin.returns_to});
@@ -332,7 +341,7 @@ class Walk {
       respond(mailbox);
       return true;
     }
-    explain(own, *sent_on ? "keeps a copy" : "keeps its mail: what it forwards to leads nowhere");
+    explain(own, "forwarding", *sent_on ? "keeps a copy" : "keeps its mail: what it forwards to leads nowhere");
     return arrive(std::move(mailbox), home);
   }
 
@@ -416,8 +425,32 @@ Result<Resolution> resolve(DirectoryView& directory, const common::Address& reci
   return walk.take();
 }
 
+bool complete(common::Address& address, std::string_view default_domain, Explanation* explanation) {
+  if (!address.domain.empty()) return true;
+  if (explanation != nullptr) {
+    explanation->push_back({address.local, "default domain",
+                            default_domain.empty() ? "has no domain, and the server has no default_domain"
+                                                   : "has no domain, and gets the server's default_domain " +
+                                                         std::string{default_domain}});
+  }
+  address.domain = default_domain;
+  return !default_domain.empty();
+}
+
+Result<Resolution> resolve_with_room(DirectoryView& directory, const common::Address& recipient,
+                                     std::optional<std::uint64_t> declared, std::string_view default_domain,
+                                     Relay relay, Explanation* explanation, const Returns* returns) {
+  auto found = resolve(directory, recipient, default_domain, relay, explanation, returns);
+  if (!found || found->outcome != Outcome::found) return found;
+  const auto room = check_room(directory, found->targets, declared, default_domain, explanation);
+  if (!room) return std::unexpected(room.error());
+  found->outcome = *room;
+  return found;
+}
+
 Result<Outcome> check_room(DirectoryView& directory, const std::vector<Target>& targets,
-                           std::optional<std::uint64_t> declared, std::string_view default_domain) {
+                           std::optional<std::uint64_t> declared, std::string_view default_domain,
+                           Explanation* explanation) {
   auto outcome = Outcome::found;
   for (const auto& target : targets) {
     const auto& limits = target.limits;
@@ -428,7 +461,9 @@ Result<Outcome> check_room(DirectoryView& directory, const std::vector<Target>& 
     if (!totals) return std::unexpected(totals.error());
     const bool octets_used_up = limits.octets != 0 && totals->octets >= limits.octets;
     const bool messages_used_up = limits.messages != 0 && totals->messages >= limits.messages;
-    if (octets_used_up || messages_used_up) outcome = Outcome::full;
+    if (!octets_used_up && !messages_used_up) continue;
+    outcome = Outcome::full;
+    if (explanation != nullptr) explanation->push_back({target.address, "quota", "is full"});
   }
   return outcome;
 }
@@ -437,7 +472,7 @@ Result<std::optional<Account>> find_account(DirectoryView& directory, std::strin
                                             std::string_view default_domain) {
   auto address = common::parse_address(name);
   if (!address) return std::nullopt;
-  if (address->domain.empty()) address->domain = default_domain;
+  complete(*address, default_domain);
   auto domain = directory.domain(address->domain);
   if (!domain) return std::unexpected(std::move(domain.error()));
   bool domain_locked = false;
@@ -456,19 +491,29 @@ Result<std::optional<Account>> find_account(DirectoryView& directory, std::strin
   return Account{std::move(**mailbox), locked};
 }
 
-Result<bool> is_address_of(DirectoryView& directory, const common::Address& sender, mailstore::MailboxNumber mailbox,
-                           std::string_view default_domain) {
-  Walk walk{directory, default_domain, Walk::Purpose::ownership, Relay::denied, nullptr, nullptr};
-  if (auto walked = walk.from(common::canonical_key(sender)); !walked)
-    return std::unexpected(std::move(walked.error()));
-  if (std::ranges::any_of(walk.targets(), [&](const Target& target) { return target.mailbox == mailbox; })) return true;
-  const auto account = directory.mailbox(mailbox);
-  if (!account) return std::unexpected(account.error());
-  if (!*account) return false;
+bool is_granted(const mailstore::Mailbox& account, const common::Address& sender) {
   const auto key = common::canonical_key(sender);
   const auto domain = std::string_view{key}.substr(key.rfind('@'));
-  return std::ranges::any_of((*account)->send_as,
+  return std::ranges::any_of(account.send_as,
                              [&](const std::string& grant) { return grant == key || grant == domain; });
+}
+
+Result<std::vector<Target>> find_readers(DirectoryView& directory, const common::Address& address,
+                                         std::string_view default_domain) {
+  Walk walk{directory, default_domain, Walk::Purpose::ownership, Relay::denied, nullptr, nullptr};
+  if (auto walked = walk.from(common::canonical_key(address)); !walked)
+    return std::unexpected(std::move(walked.error()));
+  return walk.targets();
+}
+
+Result<bool> is_address_of(DirectoryView& directory, const common::Address& sender, mailstore::MailboxNumber mailbox,
+                           std::string_view default_domain) {
+  const auto readers = find_readers(directory, sender, default_domain);
+  if (!readers) return std::unexpected(readers.error());
+  if (std::ranges::any_of(*readers, [&](const Target& target) { return target.mailbox == mailbox; })) return true;
+  const auto account = directory.mailbox(mailbox);
+  if (!account) return std::unexpected(account.error());
+  return *account && is_granted(**account, sender);
 }
 
 }  // namespace smtpd::routing

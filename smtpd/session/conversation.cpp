@@ -22,6 +22,60 @@ constexpr std::size_t most_responders = 16;
 /// A refused chunk up to here is waited for to its end, and one up to twice the limit of messages.
 constexpr std::uint64_t skipped_chunk_limit = std::uint64_t{64} << 20U;
 
+using routing::Wishes;
+
+/// RFC 3461 5.2.7.3 (c): behind an alias of several targets nobody reports success, since the alias has done so. Who
+/// wanted to hear of nothing else hears nothing.
+std::uint8_t without_success(std::uint8_t notify) {
+  const auto rest = static_cast<std::uint8_t>(notify & ~mailstore::notify_success);
+  return rest == 0 ? mailstore::notify_never : rest;
+}
+
+mailstore::Owner make_owner(const Wishes& asked, routing::Target& target) {
+  mailstore::Owner owner;
+  owner.mailbox = target.mailbox;
+  owner.delivered_to = std::move(target.address);
+  owner.original_recipient = asked.original_recipient;
+  owner.notify = asked.notify;
+  return owner;
+}
+
+void add_remote(Transaction& transaction, const Wishes& asked, routing::Onward& onward) {
+  if (!transaction.remotes.insert(onward.address).second) return;
+  transaction.sent_on = transaction.sent_on || !onward.by.empty();
+  transaction.envelope.remotes.push_back(
+      routing::make_remote(std::move(onward), transaction.envelope.reverse_path, asked));
+}
+
+/// Those who may answer by themselves, each once; the sender of nothing gets no answer.
+void add_responders(Transaction& transaction, std::vector<routing::Responder>& found) {
+  if (transaction.envelope.reverse_path.empty()) return;
+  for (auto& responder : found) {
+    const bool there = std::ranges::any_of(
+        transaction.responders, [&](const routing::Responder& other) { return other.mailbox == responder.mailbox; });
+    if (!there && transaction.responders.size() < most_responders)
+      transaction.responders.push_back(std::move(responder));
+  }
+}
+
+void add_owner(Transaction& transaction, const Wishes& asked, routing::Target& target) {
+  auto& owners = transaction.envelope.owners;
+  const auto number = static_cast<std::uint32_t>(target.mailbox);
+  if (owners.size() < many_owners) {
+    // A mailbox reached twice by one message gets one copy.
+    if (std::ranges::any_of(owners, [&](const mailstore::Owner& owner) { return owner.mailbox == target.mailbox; }))
+      return;
+  } else {
+    if (transaction.mailboxes.empty()) {
+      for (const auto& owner : owners) transaction.mailboxes.insert(static_cast<std::uint32_t>(owner.mailbox));
+    }
+    if (!transaction.mailboxes.insert(number).second) return;
+  }
+  owners.push_back(make_owner(asked, target));
+}
+
+}  // namespace
+
 Cause cause_of(routing::Outcome outcome) {
   switch (outcome) {
     case routing::Outcome::found:
@@ -45,51 +99,6 @@ Cause cause_of(routing::Outcome outcome) {
   }
   return Cause::unknown_recipient;
 }
-
-mailstore::Owner make_owner(const CheckRecipient& asked, routing::Target& target) {
-  mailstore::Owner owner;
-  owner.mailbox = target.mailbox;
-  owner.delivered_to = std::move(target.address);
-  owner.original_recipient = asked.original_recipient;
-  owner.notify = asked.notify;
-  return owner;
-}
-
-void add_remote(Transaction& transaction, const CheckRecipient& asked, routing::Onward& onward) {
-  if (!transaction.remotes.insert(onward.address).second) return;
-  transaction.sent_on = transaction.sent_on || !onward.by.empty();
-  transaction.envelope.remotes.push_back(routing::make_remote(std::move(onward), transaction.envelope.reverse_path,
-                                                              {asked.notify, asked.original_recipient}));
-}
-
-/// Those who may answer by themselves, each once; the sender of nothing gets no answer.
-void add_responders(Transaction& transaction, std::vector<routing::Responder>& found) {
-  if (transaction.envelope.reverse_path.empty()) return;
-  for (auto& responder : found) {
-    const bool there = std::ranges::any_of(
-        transaction.responders, [&](const routing::Responder& other) { return other.mailbox == responder.mailbox; });
-    if (!there && transaction.responders.size() < most_responders)
-      transaction.responders.push_back(std::move(responder));
-  }
-}
-
-void add_owner(Transaction& transaction, const CheckRecipient& asked, routing::Target& target) {
-  auto& owners = transaction.envelope.owners;
-  const auto number = static_cast<std::uint32_t>(target.mailbox);
-  if (owners.size() < many_owners) {
-    // A mailbox reached twice by one message gets one copy.
-    if (std::ranges::any_of(owners, [&](const mailstore::Owner& owner) { return owner.mailbox == target.mailbox; }))
-      return;
-  } else {
-    if (transaction.mailboxes.empty()) {
-      for (const auto& owner : owners) transaction.mailboxes.insert(static_cast<std::uint32_t>(owner.mailbox));
-    }
-    if (!transaction.mailboxes.insert(number).second) return;
-  }
-  owners.push_back(make_owner(asked, target));
-}
-
-}  // namespace
 
 /// Which command may come when: Cause::ok, or why not.
 struct Conversation::Order {
@@ -302,10 +311,7 @@ Step Conversation::on_mail(std::string_view argument) {
   }
   Transaction transaction;
   if (mail->sender) {
-    if (mail->sender->domain.empty()) {
-      if (terms_.default_domain.empty()) return reply(Cause::bad_sender, "domain missing");
-      mail->sender->domain = terms_.default_domain;
-    }
+    if (!routing::complete(*mail->sender, terms_.default_domain)) return reply(Cause::bad_sender, "domain missing");
     transaction.envelope.reverse_path = common::format_address(*mail->sender);
   }
   transaction.declared = mail->size;
@@ -340,12 +346,9 @@ Step Conversation::on_rcpt(std::string_view argument) {
   auto rcpt = parse_rcpt(argument, transaction_->envelope.utf8 ? Charset::utf8 : Charset::ascii);
   if (!rcpt) return syntax_error(std::move(rcpt.error()));
   if (terms_.recipients != 0 && transaction_->recipients >= terms_.recipients) return reply(Cause::too_many_recipients);
-  if (rcpt->recipient.domain.empty()) {
-    if (terms_.default_domain.empty()) return reply(Cause::bad_recipient, "domain missing");
-    rcpt->recipient.domain = terms_.default_domain;  // RFC 5321 4.5.1 has <postmaster> so; the others are S07
-  }
+  if (!routing::complete(rcpt->recipient, terms_.default_domain)) return reply(Cause::bad_recipient, "domain missing");
   CheckRecipient question{.recipient = std::move(rcpt->recipient), .declared = transaction_->declared};
-  question.relay = may_relay() ? routing::Relay::allowed : routing::Relay::denied;
+  question.relay = relay_for(terms_, identity_ ? Client::authenticated : Client::stranger);
   question.notify = rcpt->notify;
   question.original_recipient = std::move(rcpt->original_recipient);
   return question;
@@ -359,8 +362,16 @@ Step Conversation::on_recipient(const CheckRecipient& asked, std::expected<routi
       envelope.remotes.size() + found->remotes.size() > owner_limit) {
     return reply(Cause::too_many_recipients);
   }
-  for (auto& target : found->targets) add_owner(*transaction_, asked, target);
-  for (auto& onward : found->remotes) add_remote(*transaction_, asked, onward);
+  Wishes wishes{asked.notify, asked.original_recipient};
+  if ((asked.notify & mailstore::notify_success) != 0) {
+    // One that is sent on alone is reported where it arrives (RFC 3461 5.2.7.2).
+    const bool expanded = found->targets.size() + found->remotes.size() > 1;
+    if (expanded) wishes.notify = without_success(asked.notify);
+    if (expanded || found->remotes.empty())
+      note_success(asked, expanded ? report::Action::expanded : report::Action::delivered);
+  }
+  for (auto& target : found->targets) add_owner(*transaction_, wishes, target);
+  for (auto& onward : found->remotes) add_remote(*transaction_, wishes, onward);
   add_responders(*transaction_, found->responders);
   transaction_->add_journals(std::move(found->journals));
   if (++transaction_->recipients == 1) transaction_->recipient = common::format_address(asked.recipient);
@@ -368,8 +379,14 @@ Step Conversation::on_recipient(const CheckRecipient& asked, std::expected<routi
   return Send{{Cause::recipient_ok, {}}};
 }
 
-bool Conversation::may_relay() const {
-  return identity_ && terms_.relay_authenticated;
+void Conversation::note_success(const CheckRecipient& asked, report::Action action) {
+  if (transaction_->envelope.reverse_path.empty()) return;
+  report::Recipient success;
+  success.address = common::format_address(asked.recipient);
+  success.original = report::readable_original(asked.original_recipient);
+  success.action = action;
+  success.status = "2.0.0";
+  transaction_->successes.push_back(std::move(success));
 }
 
 Step Conversation::on_message(const MessageEnd& end) {

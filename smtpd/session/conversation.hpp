@@ -21,6 +21,7 @@
 #include "smtpd/protocol/command.hpp"
 #include "smtpd/protocol/lines.hpp"
 #include "smtpd/protocol/reply.hpp"
+#include "smtpd/report/report.hpp"
 #include "smtpd/routing/forwarding.hpp"
 #include "smtpd/routing/resolver.hpp"
 #include "smtpd/session/terms.hpp"
@@ -118,6 +119,7 @@ struct Transaction {
   std::unordered_set<std::uint32_t> mailboxes;  ///< of envelope.owners, once there are many
   std::unordered_set<std::string> remotes;      ///< of envelope.remotes
   std::uint64_t chunk_octets = 0;               ///< of the chunks so far
+  std::vector<report::Recipient> successes;     ///< of which its sender hears once it is stored
   bool sent_on = false;                         ///< some of envelope.remotes are not the peer's wish, but ours
   std::vector<routing::Responder> responders;   ///< who may answer by themselves
   std::vector<std::string> journals;            ///< who gets a copy of all mail of a domain
@@ -133,6 +135,9 @@ struct MessageEnd {
   std::string id;            ///< when stored
   std::uint64_t octets = 0;  ///< when stored
 };
+
+/// What a recipient's client is told.
+Cause cause_of(routing::Outcome outcome);
 
 class Conversation {
  public:
@@ -189,7 +194,7 @@ class Conversation {
   Step on_mail(std::string_view argument);
   Step on_vrfy(std::string_view argument);
   Step on_rcpt(std::string_view argument);
-  bool may_relay() const;
+  void note_success(const CheckRecipient& asked, report::Action action);
   Step on_bdat(std::string_view argument, Cause refused);
   Step fail_chunk(const Chunk& chunk, Cause cause);
   Reply message_reply(Cause cause) const;

@@ -20,19 +20,6 @@ constexpr std::size_t due_reply_octets = 16 * 1024;
 /// sends more than this on is refused.
 constexpr std::size_t held_octets = 4096;
 
-/// Where a recipient leads, and whether there is room.
-mailstore::Result<routing::Resolution> resolve_with_room(mailstore::DirectoryView& directory,
-                                                         const CheckRecipient& question,
-                                                         std::string_view default_domain,
-                                                         const routing::Returns& returns) {
-  auto found = routing::resolve(directory, question.recipient, default_domain, question.relay, nullptr, &returns);
-  if (!found || found->outcome != routing::Outcome::found) return found;
-  const auto room = routing::check_room(directory, found->targets, question.declared, default_domain);
-  if (!room) return std::unexpected(room.error());
-  found->outcome = *room;
-  return found;
-}
-
 }  // namespace
 
 Session::Session(Services services, common::net::Worker& worker, common::net::Stream stream,
@@ -226,8 +213,10 @@ Step Session::check_recipient(const CheckRecipient& question) {
   std::expected<routing::Resolution, Cause> answer;
   {
     const auto directory = services_.store.directory();
-    const routing::Returns returns{*server_->srs, std::chrono::floor<std::chrono::days>(worker_.clock().wall())};
-    auto found = resolve_with_room(*directory, question, server_->terms.default_domain, returns);
+    const routing::Returns returns{*server_->reporting.srs,
+                                   std::chrono::floor<std::chrono::days>(worker_.clock().wall())};
+    auto found = routing::resolve_with_room(*directory, question.recipient, question.declared,
+                                            server_->terms.default_domain, question.relay, nullptr, &returns);
     if (found) {
       answer = std::move(*found);
     } else {

@@ -15,6 +15,7 @@
 #include "common/net/tls_context.hpp"
 #include "common/net/worker.hpp"
 
+#include "mailstore/queue.hpp"
 #include "mailstore/store.hpp"
 
 #include "smtpd/protocol/data_reader.hpp"
@@ -32,7 +33,7 @@ namespace smtpd {
 struct VirtualServer {
   Terms terms;
   std::shared_ptr<const common::net::TlsContext> tls;  ///< null: no certificate
-  std::shared_ptr<const routing::Srs> srs;
+  report::Reporting reporting;
   std::chrono::milliseconds idle_timeout{};
 };
 
@@ -70,7 +71,10 @@ class Session {
   std::optional<MessageEnd> complete_envelope(std::string_view header, std::string_view id);
   Header header_use();
   asio::awaitable<void> answer_automatically();
-  report::Reporting reporting() const;
+  struct Success;
+  std::optional<Success> success_of(mailstore::MessageId id, const mailstore::Envelope& envelope);
+  asio::awaitable<void> report_success(Success success);
+  mailstore::OpenMessage open_stored(const Success& success);
   DataLimits data_limits() const;
   MissingFields missing_fields(mailstore::MessageId id) const;
   /// Waits, but not for long, for the client's name.

@@ -178,6 +178,14 @@ struct Session::Accepted {
   std::uint64_t octets = 0;
 };
 
+/// What RFC 3461 wants told of a message that was stored.
+struct Session::Success {
+  mailstore::MessageId id;
+  mailstore::Envelope envelope;                    ///< without recipients
+  std::optional<mailstore::MailboxNumber> reader;  ///< one of those who have it; nullopt: it is in the queue alone
+  std::vector<report::Recipient> recipients;
+};
+
 Header Session::header_use() {
   return conversation_.transaction()->wants_header() ? Header::kept : Header::passes;
 }
@@ -209,6 +217,7 @@ asio::awaitable<MessageEnd> Session::store(mailstore::Draft draft, mailstore::Bo
   Accepted accepted{
       end.id,    envelope.reverse_path, name_recipients(envelope), envelope.owners.size(), envelope.remotes.size(),
       end.octets};
+  auto success = success_of(draft.id(), envelope);
   const auto stored = co_await services_.store.accept(std::move(draft), std::move(envelope), facts);
   if (!stored) {
     conversation_.transaction()->envelope.reverse_path = std::move(accepted.from);
@@ -221,6 +230,8 @@ asio::awaitable<MessageEnd> Session::store(mailstore::Draft draft, mailstore::Bo
     occasion.header = std::move(header);
     occasion_ = std::make_unique<report::Occasion>(std::move(occasion));
   }
+  // Before the 250, so that who asked for a report has it once the message is acknowledged; nobody else waits for it.
+  if (success) co_await report_success(std::move(*success));
   co_return end;
 }
 
@@ -233,15 +244,66 @@ asio::awaitable<void> Session::answer_automatically() {
     lost = std::current_exception();
   }
   const auto occasion = std::move(occasion_);
-  report::AutoReplier replier{services_.store, worker_.clock(), reporting()};
+  report::AutoReplier replier{services_.store, worker_.clock(), server_->reporting};
   auto answering = replier.answer(*occasion);
   co_await std::move(answering);
   if (lost) std::rethrow_exception(lost);
 }
 
-report::Reporting Session::reporting() const {
-  const auto& terms = server_->terms;
-  return {terms.server, terms.hostname, terms.default_domain, {}, server_->srs};
+std::optional<Session::Success> Session::success_of(mailstore::MessageId id, const mailstore::Envelope& envelope) {
+  auto& recipients = conversation_.transaction()->successes;
+  if (recipients.empty()) return std::nullopt;
+  Success success{id, {}, {}, std::move(recipients)};
+  success.envelope.reverse_path = envelope.reverse_path;
+  success.envelope.envelope_id = envelope.envelope_id;
+  success.envelope.return_content = envelope.return_content;
+  success.envelope.utf8 = envelope.utf8;
+  if (!envelope.owners.empty()) success.reader = envelope.owners.front().mailbox;
+  return success;
+}
+
+/// Without octets if it has gone already, which is no reason not to report.
+mailstore::OpenMessage Session::open_stored(const Success& success) {
+  const auto scratch = worker_.scratch();
+  if (!success.reader) {
+    auto opened = services_.store.queue().open_message(success.id, scratch, 0);
+    return opened ? std::move(*opened) : mailstore::OpenMessage{};
+  }
+  const auto view = services_.store.peek(*success.reader);
+  if (!view) return {};
+  const auto entry = services_.store.find(*view, success.id);
+  if (!entry || !*entry) return {};
+  auto opened = services_.store.open_message(*success.reader, **entry, scratch, 0);
+  return opened ? std::move(*opened) : mailstore::OpenMessage{};
+}
+
+/// RFC 3461 5.2.2, 5.2.7.3: "delivered", "expanded". What cannot be told is in the log: the message itself is stored.
+asio::awaitable<void> Session::report_success(Success success) {
+  const auto id = mailstore::format_id(success.id);
+  const auto at = std::chrono::floor<std::chrono::seconds>(worker_.clock().wall());
+  for (auto& recipient : success.recipients) recipient.tried = at;
+  const auto original = open_stored(success);
+  report::Reporter reporter{services_.store, worker_.clock()};
+  auto making =
+      reporter.make(server_->reporting, success.id, success.envelope, original, std::move(success.recipients));
+  auto made = co_await std::move(making);
+  if (!made) {
+    const bool trouble = made.error() == report::Reporter::Refusal::trouble;
+    log::write(trouble ? common::config::LogLevel::warning : common::config::LogLevel::info, "message.not_reported",
+               {{"id", id},
+                {"to", success.envelope.reverse_path},
+                {"why", trouble ? "the store could not take the report" : "nobody is there"}});
+    co_return;
+  }
+  const auto report_id = mailstore::format_id(made->draft.id());
+  auto accepting = services_.store.accept(std::move(made->draft), std::move(made->envelope), made->facts);
+  const auto accepted = co_await std::move(accepting);
+  if (!accepted) {
+    log::warning("message.not_reported",
+                 {{"id", id}, {"to", success.envelope.reverse_path}, {"why", accepted.error().detail}});
+    co_return;
+  }
+  log::info("message.report", {{"id", report_id}, {"about", id}, {"to", success.envelope.reverse_path}});
 }
 
 void Session::log_accepted(const Accepted& accepted) {

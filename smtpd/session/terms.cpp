@@ -31,4 +31,9 @@ Terms make_terms(const common::config::Server& server) {
   return terms;
 }
 
+routing::Relay relay_for(const Terms& terms, Client client) {
+  return client == Client::authenticated && terms.relay_authenticated ? routing::Relay::allowed
+                                                                      : routing::Relay::denied;
+}
+
 }  // namespace smtpd

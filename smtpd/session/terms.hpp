@@ -7,6 +7,7 @@
 #include "common/config/config.hpp"
 
 #include "smtpd/protocol/data_reader.hpp"
+#include "smtpd/routing/resolver.hpp"
 
 namespace smtpd {
 
@@ -38,5 +39,9 @@ struct Terms {
 };
 
 Terms make_terms(const common::config::Server& server);
+
+enum class Client : std::uint8_t { stranger, authenticated };
+/// Whether this client may send to domains that are not ours (S41).
+routing::Relay relay_for(const Terms& terms, Client client);
 
 }  // namespace smtpd

@@ -3,12 +3,13 @@
 
 _pennypost_commands() {
   case "$1" in
-    '') echo 'domain mailbox alias message queue store config guard server status reload' ;;
+    '') echo 'domain mailbox alias message queue route store config guard server status reload' ;;
     domain) echo 'add set remove list show lock unlock' ;;
     mailbox) echo 'add set remove restore rename list stat show passwd lock unlock' ;;
     alias) echo 'add set remove list show' ;;
     message) echo 'list show delete' ;;
     queue) echo 'list why show export stat hold release retry delete bounce reroute flush suspend resume' ;;
+    route) echo 'test' ;;
     store) echo 'init check rebuild compact stat' ;;
     config) echo 'check show' ;;
     guard) echo 'clear' ;;
@@ -39,6 +40,7 @@ _pennypost_options() {
     'queue reroute') echo "$filters --all --dry-run --to $everywhere" ;;
     'queue suspend') echo "--all --reason $everywhere" ;;
     'queue resume') echo "--all $everywhere" ;;
+    'route test') echo "--server --sender --no-dns $everywhere" ;;
     'store init') echo "--if-not-exists $everywhere" ;;
     'store check') echo "--repair $everywhere" ;;
     'store compact') echo "--all $everywhere" ;;
@@ -50,6 +52,11 @@ _pennypost_options() {
 # The first column of a list, without its title.
 _pennypost_names() {
   pennypost "${_pennypost_config[@]}" "$@" 2>/dev/null </dev/null | sed -e 1d -e 's/ .*//' -e 1001q
+}
+
+# The virtual servers, by their files.
+_pennypost_servers() {
+  pennypost "${_pennypost_config[@]}" config show 2>/dev/null </dev/null | sed -n 's|^# .*/servers/\(.*\)\.toml$|\1|p'
 }
 
 _pennypost() {
@@ -68,7 +75,7 @@ _pennypost() {
         _pennypost_config=(-c "${typed[i + 1]}")
         ((i++))
         ;;
-      --alias-of | --hash | --quota | --max-messages | --domain | --state | --sender | --recipient | --older | --newer | --error | --reason | --to | --output | \
+      --alias-of | --hash | --quota | --max-messages | --domain | --state | --sender | --recipient | --older | --newer | --error | --reason | --to | --output | --server | \
         --route | --security | --username | --password-file | --rate | --connections)
         ((i++))
         ;;
@@ -102,6 +109,10 @@ _pennypost() {
       COMPREPLY=($(compgen -W 'none opportunistic tls verify' -- "$current"))
       return
       ;;
+    --server)
+      COMPREPLY=($(compgen -W "$(_pennypost_servers)" -- "$current"))
+      return
+      ;;
     --output | --password-file)
       COMPREPLY=($(compgen -f -- "$current"))
       return
@@ -123,6 +134,7 @@ _pennypost() {
       'mailbox set' | 'mailbox remove' | 'mailbox rename' | 'mailbox show' | 'mailbox passwd' | 'mailbox lock' | 'mailbox unlock' | 'message list')
         [[ -z $first ]] && words=$(_pennypost_names mailbox list)
         ;;
+      'route test') [[ -z $first ]] && words="$(_pennypost_names mailbox list) $(_pennypost_names alias list)" ;;
       'alias set' | 'alias remove' | 'alias show') [[ -z $first ]] && words=$(_pennypost_names alias list) ;;
       'alias add') [[ -n $first ]] && words=$(_pennypost_names mailbox list) ;;
       'queue why' | 'queue show' | 'queue export' | 'queue hold' | 'queue release' | 'queue retry' | 'queue delete' | 'queue bounce' | 'queue reroute')

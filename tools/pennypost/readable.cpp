@@ -71,6 +71,9 @@ std::vector<Finding> find_unreachable(const Config& config) {
   for (std::size_t i = 0; i < suite; ++i) {
     const auto& server = config.servers[i];
     try_path({i, "", "", true}, server.file, R_OK);
+    // Read when smtpd has become its user already.
+    const auto& password_file = server.outbound.password_file;
+    if (!password_file.empty()) try_path({i, "outbound.password_file"}, password_file, R_OK);
     for (const auto& listen : server.listen) {
       if (!listen.path.empty())
         try_path({i, "listen", "", true}, std::filesystem::path{listen.path}.parent_path(), W_OK | X_OK);

@@ -73,6 +73,28 @@ hops = 15
 bare_newline = "normalize"
 helo_check = "fcrdns"
 reverse_dns = true
+ndr_copy = "Post@BÜCHER.example"
+masquerade = "BÜCHER.example"
+[delivery]
+retry = ["1m", "2h"]
+delay_notice = "0"
+expire = "3d"
+jitter = 0
+[outbound]
+connections = 50
+per_domain = 5
+idle_timeout = "2m"
+port = 2525
+bind = ["192.0.2.1", "2001:DB8:0::1"]
+messages_per_connection = 0
+smart_host = "[192.0.2.9]:587"
+smart_host_use = "fallback"
+security = "verify"
+username = "us"
+password_file = "/p"
+[outbound.by_sender]
+"Example.ORG" = "smtp.example.net:587"
+"*.bücher.example" = "[2001:db8::9]"
 )";
 
 }  // namespace
@@ -174,6 +196,25 @@ TEST_CASE("every value arrives") {
   CHECK(server.messages.bare_newline == "normalize");
   CHECK(server.messages.helo_check == "fcrdns");
   CHECK(server.messages.reverse_dns);
+  CHECK(server.messages.ndr_copy == "Post@xn--bcher-kva.example");
+  CHECK(server.messages.masquerade == "xn--bcher-kva.example");
+  CHECK(server.delivery.retry == std::vector<Duration>{1min, 2h});
+  CHECK(server.delivery.delay_notice == 0s);
+  CHECK(server.delivery.expire == 72h);
+  CHECK(server.delivery.jitter == 0);
+  CHECK(server.outbound.connections == 50);
+  CHECK(server.outbound.per_domain == 5);
+  CHECK(server.outbound.idle_timeout == 2min);
+  CHECK(server.outbound.port == 2525);
+  CHECK(server.outbound.bind == std::vector<std::string>{"192.0.2.1", "2001:db8::1"});
+  CHECK(server.outbound.messages_per_connection == 0);
+  CHECK(server.outbound.smart_host == "[192.0.2.9]:587");
+  CHECK(server.outbound.smart_host_use == "fallback");
+  CHECK(server.outbound.security == "verify");
+  CHECK(server.outbound.username == "us");
+  CHECK(server.outbound.password_file == "/p");
+  CHECK(server.outbound.by_sender == std::map<std::string, std::string>{{"*.xn--bcher-kva.example", "[2001:db8::9]"},
+                                                                        {"example.org", "smtp.example.net:587"}});
 }
 
 TEST_CASE("what is shown reads back the same") {

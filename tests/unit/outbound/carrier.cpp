@@ -267,13 +267,13 @@ TEST_CASE("smart hosts: instead of DNS, and where DNS knows no way (S67, S68)") 
   {
     House house;
     house.names.mx.clear();
-    house.route.via = HostPort{"127.0.0.1", true, stub.port()};
+    house.route.via = common::HostPort{"127.0.0.1", true, stub.port()};
     CHECK(told(house.carry(1)) == "d 250 2.0.0 taken");
   }
   {
     House house;
     house.names.mx.clear();
-    house.route.fallback = HostPort{"relay.test", false, stub.port()};
+    house.route.fallback = common::HostPort{"relay.test", false, stub.port()};
     house.names.hosts["relay.test"] = {"127.0.0.1"};
     CHECK(told(house.carry(1)) == "d 250 2.0.0 taken");
     // A host without an address is no way either; one that refuses is, and a domain that wants no mail is known.

@@ -2,7 +2,7 @@
 
 #include <doctest/doctest.h>
 
-#include "smtpd/outbound/host_port.hpp"
+#include "common/host_port.hpp"
 
 using namespace smtpd::outbound;
 
@@ -105,7 +105,7 @@ TEST_CASE("hosts without addresses, and what all hosts together mean") {
 TEST_CASE("smart hosts and routes as people write them (S63, S67, S92)") {
   struct Row {
     std::string_view text;
-    HostPort want;
+    common::HostPort want;
     std::string_view error;
   };
   const Row rows[] = {
@@ -131,15 +131,15 @@ TEST_CASE("smart hosts and routes as people write them (S63, S67, S92)") {
   };
   for (const auto& row : rows) {
     CAPTURE(row.text);
-    const auto got = parse_host_port(row.text, 25);
+    const auto got = common::parse_host_port(row.text, 25);
     CHECK(got.has_value() == row.error.empty());
     if (got) {
       CHECK(*got == row.want);
-      CHECK(parse_host_port(format_host_port(*got), 1) == row.want);
+      CHECK(common::parse_host_port(format_host_port(*got), 1) == row.want);
     } else {
       CHECK(got.error() == row.error);
     }
   }
-  CHECK(!parse_host_port("", 25));
-  CHECK(!parse_host_port("a b", 25));
+  CHECK(!common::parse_host_port("", 25));
+  CHECK(!common::parse_host_port("a b", 25));
 }

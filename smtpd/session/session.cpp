@@ -191,6 +191,7 @@ Step Session::check_sender(const CheckSender& question) {
     auto found = routing::is_address_of(*directory, question.sender, question.account, server_->terms.default_domain);
     // What goes out is mail of the sender's domain, too.
     auto home = directory->domain(question.sender.domain);
+    if (home && *home && (*home)->kind == mailstore::DomainKind::alias) home = directory->domain((*home)->alias_of);
     if (found && home) {
       own = *found;
       if (*home && !(*home)->journal.empty()) conversation_.transaction()->add_journals({(*home)->journal});

@@ -123,7 +123,6 @@ asio::awaitable<void> Scheduler::attempt(Run& run, Group group) {
     routing::Outcome room;
   };
   std::vector<Moved> moved;
-  std::vector<Part> parts;
   bool trouble = false;
   const routing::Returns returns{*plan->reporting.srs, std::chrono::floor<std::chrono::days>(now())};
   {
@@ -143,11 +142,6 @@ asio::awaitable<void> Scheduler::attempt(Run& run, Group group) {
       if (room) moved.emplace_back(std::move(recipient), std::move(*found), *room);
       return true;
     });
-    if (!trouble) {
-      auto divided = divide(*directory, group, envelope, returns, plan->reporting.masquerade);
-      trouble = !divided;
-      if (divided) parts = std::move(*divided);
-    }
   }
   if (trouble) {
     co_await put_off(*plan, std::move(group), "the directory could not be read");
@@ -170,7 +164,7 @@ asio::awaitable<void> Scheduler::attempt(Run& run, Group group) {
     nobody.push_back({std::move(recipient), std::move(attempt), {}});
   }
   if (!nobody.empty()) co_await give_up(*plan, group.id, std::move(nobody));
-  if (parts.empty()) co_return;
+  if (group.recipients.empty()) co_return;
 
   auto hop = choose_next_hop(run.domain, remote, plan->outbound, plan->password, envelope.reverse_path, group.reroute);
   if (!hop) {
@@ -181,8 +175,9 @@ asio::awaitable<void> Scheduler::attempt(Run& run, Group group) {
     run.on_trouble(std::move(attempt), plan->schedule);
     co_return;
   }
+  auto parts = divide(std::move(group), envelope);
   for (auto& part : parts) {
-    auto carrying = carry(run, part.group, envelope, *opened, *plan, *hop, std::move(part.return_path));
+    auto carrying = carry(run, part, envelope, *opened, *plan, *hop);
     const auto kept = co_await std::move(carrying);
     std::erase_if(release.hands, [&](const Hand& hand) { return std::ranges::find(kept, hand) != kept.end(); });
     run.kept.insert(run.kept.end(), kept.begin(), kept.end());
@@ -190,33 +185,29 @@ asio::awaitable<void> Scheduler::attempt(Run& run, Group group) {
 }
 
 /// By what their copies of the message begin with, and by its reverse-path.
-mailstore::Result<std::vector<Scheduler::Part>> Scheduler::divide(mailstore::DirectoryView& directory, Group& group,
-                                                                  const mailstore::Envelope& envelope,
-                                                                  const routing::Returns& returns,
-                                                                  std::string_view masquerade) {
-  std::vector<std::string> return_paths;
-  for (const auto& recipient : group.recipients) {
-    auto path = routing::find_return_path(directory, envelope.reverse_path, remote_of(envelope, recipient), returns);
-    if (path && *path == envelope.reverse_path) path = leaving_path(directory, envelope, masquerade);
-    if (!path) return std::unexpected(std::move(path.error()));
-    return_paths.push_back(std::move(*path));
-  }
-  std::vector<Part> parts;
-  for (std::size_t i = 0; i < return_paths.size(); ++i) {
-    auto& recipient = group.recipients[i];
+std::vector<Scheduler::Group> Scheduler::divide(Group group, const mailstore::Envelope& envelope) {
+  std::vector<Group> parts;
+  for (auto& recipient : group.recipients) {
     const auto& remote = remote_of(envelope, recipient);
-    const auto same = std::ranges::find_if(parts, [&](const Part& part) {
-      const auto& other = remote_of(envelope, part.group.recipients.front());
+    auto same = std::ranges::find_if(parts, [&](const Group& part) {
+      const auto& other = remote_of(envelope, part.recipients.front());
       return other.sent_on_by == remote.sent_on_by && other.returns_to == remote.returns_to;
     });
-    if (same != parts.end()) {
-      same->group.recipients.push_back(std::move(recipient));
-      continue;
-    }
-    parts.push_back({{group.id, group.server, group.reroute, group.changes, {}}, std::move(return_paths[i])});
-    parts.back().group.recipients.push_back(std::move(recipient));
+    if (same == parts.end())
+      same = parts.insert(parts.end(), Group{group.id, group.server, group.reroute, group.changes, {}});
+    same->recipients.push_back(std::move(recipient));
   }
   return parts;
+}
+
+/// That of a stranger whose mail we send on, of a group's owner, or of our own people (S65).
+mailstore::Result<std::string> Scheduler::return_path(const ServerPlan& plan, const mailstore::Envelope& envelope,
+                                                      const mailstore::Remote& remote) {
+  const auto directory = store_.directory();
+  const routing::Returns returns{*plan.reporting.srs, std::chrono::floor<std::chrono::days>(now())};
+  auto path = routing::find_return_path(*directory, envelope.reverse_path, remote, returns);
+  if (path && *path == envelope.reverse_path) path = leaving_path(*directory, envelope, plan.reporting.masquerade);
+  return path;
 }
 
 /// Those that the message would go in circles for: whoever sent it is told.
@@ -256,19 +247,21 @@ asio::awaitable<void> Scheduler::put_off(const ServerPlan& plan, Group group, st
 asio::awaitable<std::vector<Scheduler::Hand>> Scheduler::carry(Run& run, Group& group,
                                                                const mailstore::Envelope& envelope,
                                                                const mailstore::OpenMessage& open,
-                                                               const ServerPlan& plan, NextHop hop,
-                                                               std::string return_path) {
+                                                               const ServerPlan& plan, NextHop hop) {
   std::vector<Hand> kept;
   const bool aside = !group.reroute.empty();  // how it goes there says nothing of the domain
   const auto destination = hop.host ? format_host_port(*hop.host) : run.domain;
   lines_[run.domain].width = hop.connections == 0 ? widest : std::min(hop.connections, widest);
+  const auto& owner = plan.reporting.server;
+  const auto total = static_cast<std::uint32_t>(plan.outbound.connections);
+  const Lanes::Limits limits{hop.connections, hop.rate, std::chrono::seconds{60}, owner, total};
   for (;;) {
-    co_await wait_for_lane(destination, {hop.connections, hop.rate, std::chrono::seconds{60}});
+    co_await wait_for_lane(destination, limits);
     if (stopping_) co_return kept;
     const bool closed = is_closed(run);
     if (!closed && (aside || (!run.over() && !run.in_doubt()))) break;
     // A dead domain is not asked by everybody who got as far as this.
-    leave_lane(destination, Pace::Sign::none);
+    leave_lane(destination, owner, Pace::Sign::none);
     while (!closed && run.in_doubt() && !stopping_) co_await run.next_end();
     if (closed || run.over()) co_return kept;
   }
@@ -276,18 +269,25 @@ asio::awaitable<std::vector<Scheduler::Hand>> Scheduler::carry(Run& run, Group& 
     Scheduler& scheduler;
     Run& run;
     const std::string& destination;
+    const std::string& owner;
     Pace::Sign sign = Pace::Sign::none;
-    Lane(Scheduler& of, Run& whose, const std::string& to) : scheduler(of), run(whose), destination(to) {
+    Lane(Scheduler& of, Run& whose, const std::string& to, const std::string& from)
+        : scheduler(of), run(whose), destination(to), owner(from) {
       ++run.carrying;
     }
     ~Lane() {
       --run.carrying;
-      scheduler.leave_lane(destination, sign);
+      scheduler.leave_lane(destination, owner, sign);
     }
-  } lane{*this, run, destination};
+  } lane{*this, run, destination, owner};
   drop_changed(group);
   if (group.recipients.empty()) co_return kept;
-  const auto message = make_message(envelope, std::move(return_path), open, group.recipients);
+  auto path = return_path(plan, envelope, remote_of(envelope, group.recipients.front()));
+  if (!path) {
+    co_await put_off(plan, std::move(group), "the directory could not be read");
+    co_return kept;
+  }
+  const auto message = make_message(envelope, std::move(*path), open, group.recipients);
 
   Route route;
   route.domain = run.domain;
@@ -295,6 +295,14 @@ asio::awaitable<std::vector<Scheduler::Hand>> Scheduler::carry(Run& run, Group& 
   route.fallback = hop.fallback;
   route.port = hop.port;
   route.bind = plan.outbound.bind;
+  route.most_here = hop.connections;
+  route.most_in_all = total;
+  if (hop.fallback) {
+    // The account is ours at the smart host: no server that DNS names hears of it.
+    route.fallback_terms = terms_for(plan, hop);
+    hop.username.clear();
+    hop.password.clear();
+  }
   route.terms = terms_for(plan, hop);
   const Body body{open.descriptor(), open.file_offset(), open.stored_octets};
   auto carrying = carrier_.carry(route, message, body);

@@ -25,7 +25,6 @@ std::expected<std::string, std::string> read_password(const std::string& path) {
 std::expected<Plans, std::string> make_plans(const std::vector<common::config::Server>& servers,
                                              const std::shared_ptr<const routing::Srs>& srs) {
   Plans plans;
-  bool unlimited = false;
   for (const auto& server : servers) {
     if (plans.first.empty()) plans.first = server.id;
     ServerPlan plan;
@@ -52,11 +51,7 @@ std::expected<Plans, std::string> make_plans(const std::vector<common::config::S
       plan.password = std::move(*password);
     }
     plans.servers.emplace(server.id, std::move(plan));
-    const auto connections = static_cast<std::uint32_t>(server.outbound.connections);
-    unlimited = unlimited || connections == 0;
-    plans.connections = std::max(plans.connections, connections);
   }
-  if (unlimited) plans.connections = 0;
   return plans;
 }
 

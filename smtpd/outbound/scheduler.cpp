@@ -31,8 +31,10 @@ constexpr std::chrono::seconds after_order{5};
 /// A timer that comes in a moment comes too often.
 constexpr std::chrono::milliseconds least_wait{500};
 
-/// For everybody: one of all the lanes is free (S60).
-constexpr std::string_view any_lane;
+/// For all the mail of a virtual server: one of its lanes is free (S60). No destination has such a name.
+std::string line_of(std::string_view owner) {
+  return '\n' + std::string{owner};
+}
 
 }  // namespace
 
@@ -43,7 +45,6 @@ Scheduler::Scheduler(mailstore::Store& store, common::net::Worker& worker, NameS
       worker_(worker),
       carrier_(worker, names, setup),
       dice_(setup.dice),
-      lanes_(plans->connections),
       reporter_(store, worker.clock()),
       plans_(std::move(plans)),
       keep_done_(keep_done),
@@ -344,22 +345,26 @@ bool Scheduler::is_ours(const std::string& domain) const {
 
 asio::awaitable<void> Scheduler::wait_for_lane(const std::string& destination, Lanes::Limits limits) {
   auto place = Turns::Place::tail;
+  bool called = false;
   while (!stopping_) {
     const auto verdict = lanes_.begin(destination, limits, worker_.clock().steady());
     if (verdict.hold == Lanes::Hold::none) co_return;
     const bool total = verdict.hold == Lanes::Hold::total;
+    // A lane of the server's is free, and not for this one: the next may have it.
+    if (called && !total) turns_.call(line_of(limits.owner), 1);
+    called = total;
     const bool rate = verdict.hold == Lanes::Hold::rate;
-    auto waiting = turns_.wait(std::string{total ? any_lane : destination}, place,
+    auto waiting = turns_.wait(total ? line_of(limits.owner) : destination, place,
                                rate ? verdict.at : std::chrono::steady_clock::time_point::max());
     co_await std::move(waiting);
     place = Turns::Place::head;
   }
 }
 
-void Scheduler::leave_lane(const std::string& destination, Pace::Sign sign) {
-  lanes_.end(destination, sign);
+void Scheduler::leave_lane(const std::string& destination, const std::string& owner, Pace::Sign sign) {
+  lanes_.end(destination, owner, sign);
   turns_.call(destination, lanes_.room(destination));
-  turns_.call(any_lane, 1);
+  turns_.call(line_of(owner), 1);
 }
 
 /// One row says how the domain stands, however many wait on it.
@@ -446,7 +451,6 @@ std::shared_ptr<const Plans> Scheduler::plans() {
   if (newest != plans_in_use_) {
     terms_.clear();
     for (auto& [name, line] : lines_) line.noticed.reset();
-    lanes_.set_total(newest->connections);
     plans_in_use_ = newest;
   }
   return newest;

@@ -45,7 +45,6 @@ struct ServerPlan {
 /// Of all of them; replaced whole by a reload.
 struct Plans {
   std::map<std::string, ServerPlan, std::less<>> servers;
-  std::uint32_t connections = 0;  ///< in all (S60): the widest of what they allow; 0: no limit
   // The shortest of all servers: nobody is told of a delay before the one (0: nobody ever), or given up before the
   // other.
   std::chrono::milliseconds least_notice{}, least_expire{};
@@ -122,7 +121,7 @@ class Scheduler {
   bool may_go(const Run& run, const mailstore::QueuedRecipient& recipient, bool round);
   asio::awaitable<void> launch(Run& run, std::vector<mailstore::QueuedRecipient> recipients, std::uint64_t changes);
   asio::awaitable<void> wait_for_lane(const std::string& destination, Lanes::Limits limits);
-  void leave_lane(const std::string& destination, Pace::Sign sign);
+  void leave_lane(const std::string& destination, const std::string& owner, Pace::Sign sign);
   asio::awaitable<void> end_round(Run& run);
   void add_ordered(Run& run, std::vector<mailstore::Settlement>& own);
   bool is_ours(const std::string& domain) const;
@@ -133,16 +132,10 @@ class Scheduler {
   asio::awaitable<void> put_off(const ServerPlan& plan, Group group, std::string why);
   /// Returns what stays in hand until it is known how the domain stands.
   asio::awaitable<std::vector<Hand>> carry(Run& run, Group& group, const mailstore::Envelope& envelope,
-                                           const mailstore::OpenMessage& message, const ServerPlan& plan, NextHop hop,
-                                           std::string return_path);
-  /// Recipients of a group whose copies of the message are the same to the octet.
-  struct Part {
-    Group group;
-    std::string return_path;
-  };
-  static mailstore::Result<std::vector<Part>> divide(mailstore::DirectoryView& directory, Group& group,
-                                                     const mailstore::Envelope& envelope,
-                                                     const routing::Returns& returns, std::string_view masquerade);
+                                           const mailstore::OpenMessage& message, const ServerPlan& plan, NextHop hop);
+  static std::vector<Group> divide(Group group, const mailstore::Envelope& envelope);
+  mailstore::Result<std::string> return_path(const ServerPlan& plan, const mailstore::Envelope& envelope,
+                                             const mailstore::Remote& remote);
   asio::awaitable<void> return_circling(const ServerPlan& plan, const mailstore::Envelope& envelope, Group& group);
   void drop_changed(Group& group);
   asio::awaitable<void> expand(const mailstore::QueuedRecipient& recipient, const mailstore::Envelope& envelope,
@@ -192,7 +185,7 @@ class Scheduler {
   report::Reporter reporter_;
   common::daemon::Snapshot<Plans> plans_;
   std::chrono::seconds keep_done_;             ///< how long what left is told of; 0: not at all
-  std::shared_ptr<const Plans> plans_in_use_;  ///< those that terms_ and lanes_ follow
+  std::shared_ptr<const Plans> plans_in_use_;  ///< those that terms_ follows
 
   std::optional<mailstore::SchedulerLock> lock_;
   std::unordered_map<std::string, Line> lines_;

@@ -13,7 +13,7 @@ namespace {
 namespace log = common::log;
 
 /// A line of Turns of its own: no lane has this name.
-constexpr std::string_view unsettled = "\n";
+constexpr std::string_view unsettled = "\n\n";
 constexpr std::chrono::seconds store_rest{1};
 
 }  // namespace

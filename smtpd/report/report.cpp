@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <string_view>
 
+#include "common/host_port.hpp"
 #include "common/utf8.hpp"
 
 #include "smtpd/protocol/trace.hpp"
@@ -151,7 +152,12 @@ std::string for_machines(const Subject& subject, std::span<const Recipient> reci
     text += field("Final-Recipient", typed(cleaned(recipient.address, utf8)));
     text += field("Action", name_of(recipient.action));
     text += field("Status", cleaned(recipient.status, false));
-    if (!recipient.peer.empty()) text += field("Remote-MTA", "dns; " + cleaned(recipient.peer, false));
+    if (!recipient.peer.empty()) {
+      // RFC 3464 2.1.2: a number stands in brackets.
+      const bool numeric = common::is_numeric_address(recipient.peer);
+      const auto name = cleaned(recipient.peer, false);
+      text += field("Remote-MTA", numeric ? "dns; [" + name + "]" : "dns; " + name);
+    }
     if (!recipient.answer.empty()) text += field("Diagnostic-Code", "smtp; " + cleaned(recipient.answer, utf8));
     if (recipient.tried) text += field("Last-Attempt-Date", format_date(*recipient.tried));
     if (recipient.until) text += field("Will-Retry-Until", format_date(*recipient.until));

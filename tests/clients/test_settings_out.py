@@ -89,6 +89,23 @@ class Out(ClientCase):
         self.assertIn(f"<postmaster@{DOMAIN}>".encode(), got)
         self.assertNotIn(b"face.test", got)
 
+    def test_our_own_mail_leaves_under_another_name(self):
+        """S65: on its way out alone; what strangers send, and what stays, keeps its name."""
+        local = self.address.partition("@")[0]
+        inside = f"inside@{DOMAIN}"
+        self.suite.add_mailbox(inside)
+        self.hand_in(self.address, STRANGER, inside, account=self.address)
+        self.arrived(self.relay)
+        self.assertIn(f"MAIL FROM:<{local}@face.test>", [line.split(" SIZE")[0].split(" BODY")[0] for line in self.relay.lines])
+        self.assertIn(f"Return-Path: <{self.address}>\r\n".encode(), self.mailbox(inside)[0])
+        # The sender of what comes back is found by the true path.
+        self.hand_in(self.address, REFUSED, account=self.address)
+        wait_for(lambda: self.suite.messages(self.address), why="the report")
+        self.assertIn(f"MAIL FROM:<{local}@face.test>", [line.split(" SIZE")[0].split(" BODY")[0] for line in self.backup.lines])
+        self.hand_in(self.address, "y@backup.test")
+        self.arrived(self.backup)
+        self.assertIn(f"MAIL FROM:<{self.address}>", [line.split(" SIZE")[0].split(" BODY")[0] for line in self.backup.lines])
+
     def test_no_copy_of_a_report_of_success(self):
         """S47: of failures alone."""
         self.hand_in(self.address, self.address, account=self.address, more=" NOTIFY=SUCCESS")

@@ -126,21 +126,21 @@ std::string quoted_printable(std::string_view text) {
     const bool last = i + 1 == text.size() || text[i + 1] == '\n';
     const bool blank = c == ' ' || c == '\t';
     const bool plain = (c > ' ' && c < 0x7f && c != '=') || (blank && !last);
-    const bool dot = c == '.' && column == 0;
-    const std::size_t width = plain && !dot ? 1 : 3;
+    const auto width = [&] { return plain && !(c == '.' && column == 0) ? std::size_t{1} : std::size_t{3}; };
     // RFC 2045 6.7 (5): 76 with the soft line break.
-    if (column + width > line_octets - 1) {
+    if (column + width() > line_octets - 1) {
       out += "=\r\n";
       column = 0;
     }
-    if (plain && !(c == '.' && column == 0)) {
+    if (width() == 1) {
       out += c;
-    } else {
-      out += '=';
-      out += digits[static_cast<unsigned char>(c) >> 4U];
-      out += digits[static_cast<unsigned char>(c) & 15U];
+      ++column;
+      continue;
     }
-    column += width;
+    out += '=';
+    out += digits[static_cast<unsigned char>(c) >> 4U];
+    out += digits[static_cast<unsigned char>(c) & 15U];
+    column += 3;
   }
   if (column != 0) out += "\r\n";
   return out;

@@ -85,7 +85,7 @@ std::string format_moment(std::uint64_t microseconds) {
 void add_forward_options(CLI::App* command, const std::shared_ptr<ForwardOptions>& options) {
   auto* to = command->add_option("--forward", options->targets,
                                  "Its mail goes on to these addresses, in place of those that were set before");
-  to->type_name("ADDRESS...");
+  to->type_name("ADDRESS");
   auto* keep = command->add_flag("--keep-copy", options->keep_copy, "What goes on stays here, too");
   command->add_flag("--no-keep-copy", options->no_copy, "What goes on does not stay here")->excludes(keep);
   command->add_flag("--no-forward", options->none, "Its mail stays here, all of it")->excludes(to)->excludes(keep);

@@ -504,7 +504,14 @@ void Committer::apply_arrival(Change& change, Arrival& arrival, const MessageRow
         .server = arrival.envelope.server,
         .octets = arrival.facts.octets,
         .notify = remote.notify};
+    if (!arrival.hold.empty()) {
+      queued.state = QueueState::held;
+      queued.reason = arrival.hold;
+      queued.since = accepted_at(arrival.id);
+    }
     if (!change.add_queued(queued)) continue;
+    // A rebuild knows from the envelope that it waits, and from the journal alone that it is held.
+    if (queued.state == QueueState::held) change.journal_queued(queued);
     ++row.owners;
     // The scheduler of this process is told of it behind the commit; another's has to look.
     if (!core_.schedules.load()) change.mark_changed(queued.name.domain);
@@ -535,7 +542,7 @@ Result<void> Committer::apply_successor(Change& change, Arrival& arrival, const 
   return guarded([&]() -> Result<void> {
     lmdb::Txn nested(core_.index.env(), 0, change.txn());
     Change inner(core_.index, nested.get());
-    if (!arrival.beside(inner)) return fail(Errc::not_found, "nobody it speaks of is in the queue any more");
+    if (!arrival.beside(inner)) return fail(Errc::not_found, "what it is to stand in the place of is gone");
     apply_arrival(inner, arrival, row, nullptr);
     inner.settle();
     nested.commit();

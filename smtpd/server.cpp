@@ -7,7 +7,10 @@
 #include <thread>
 #include <utility>
 
+#include "common/config/local.hpp"
 #include "common/log.hpp"
+
+#include "smtpd/session/local_server.hpp"
 
 namespace smtpd {
 namespace {
@@ -53,6 +56,13 @@ std::shared_ptr<const routing::Srs> make_srs(routing::Srs::Terms terms, const ma
   return std::make_shared<const routing::Srs>(std::move(terms));
 }
 
+/// Those that listen, and whose terms are kept.
+std::vector<common::config::Server> with_local_server(std::vector<common::config::Server> servers,
+                                                      const common::config::Config& config) {
+  if (auto local = make_local_server(config)) servers.push_back(std::move(*local));
+  return servers;
+}
+
 std::string too_many_connections(const common::config::Server& server) {
   std::string line;
   append_reply(line, {Cause::too_many_connections, server.hostname});
@@ -70,6 +80,8 @@ std::expected<SmtpService::VirtualServers, std::string> SmtpService::make_server
     auto virtual_server = std::make_shared<VirtualServer>();
     virtual_server->terms = make_terms(server);
     virtual_server->tls = std::move(*tls);
+    if (!server.milters.use.empty())
+      virtual_server->filters = std::make_shared<const milter::FilterTerms>(milter::make_filter_terms(server));
     virtual_server->reporting = report::make_reporting(server, srs);
     virtual_server->idle_timeout = server.connections.idle_timeout;
     made.emplace(server.id, std::move(virtual_server));
@@ -87,7 +99,8 @@ std::expected<void, std::string> SmtpService::prepare(const common::config::Conf
   auto keys = read_srs_keys(config.suite.srs);
   if (!keys) return std::unexpected(std::move(keys.error()));
   srs_terms_ = std::move(*keys);
-  auto made = make_servers(servers, nullptr);
+  const auto all = with_local_server(servers, config);
+  auto made = make_servers(all, nullptr);
   if (!made) return std::unexpected(std::move(made.error()));
   servers_.set(std::make_shared<const VirtualServers>(std::move(*made)));
 
@@ -107,12 +120,18 @@ std::expected<void, std::string> SmtpService::prepare(const common::config::Conf
   store_options_.keep_done = std::chrono::duration_cast<std::chrono::seconds>(config.suite.store.keep_done);
   store_options_.warn = [](std::string_view what) { common::log::warning("store", {{"what", what}}); };
 
+  spool_ = common::config::local_spool(config.suite);
+  if (!spool_.empty()) {
+    if (auto there = folders::Folders::make_spool(spool_, config.suite.run.user); !there)
+      spool_trouble_ = std::move(there.error());
+  }
+
   const auto serve_one = [this](common::net::Worker& worker, common::net::Stream stream, common::net::Door door) {
     return serve(worker, std::move(stream), std::move(door));
   };
   listeners_ = std::make_unique<common::net::Server>(static_cast<std::size_t>(config.suite.run.threads),
                                                      common::system_clock_source(), serve_one, too_many_connections);
-  return listeners_->listen(servers);
+  return listeners_->listen(all);
 }
 
 std::expected<void, std::string> SmtpService::start() {
@@ -137,7 +156,25 @@ std::expected<void, std::string> SmtpService::start() {
   dispatch_ = std::move(*dispatch);
   listeners_->start();
   dispatch_->start();
+  start_folders();
   return {};
+}
+
+void SmtpService::start_folders() {
+  if (spool_.empty()) return;
+  if (spool_trouble_.empty()) {
+    folders_.emplace(*store_, common::system_clock_source(), [this]() -> std::shared_ptr<const Terms> {
+      for (const auto& [id, server] : *servers_.get()) {
+        if (server->terms.local) return {server, &server->terms};
+      }
+      return nullptr;
+    });
+    auto started = folders_->start(spool_);
+    if (started) return;
+    spool_trouble_ = std::move(started.error());
+    folders_.reset();
+  }
+  common::log::warning("spool.unattended", {{"why", spool_trouble_}});
 }
 
 std::expected<std::vector<std::string>, std::string> SmtpService::reload(const common::config::Config& config) {
@@ -147,7 +184,8 @@ std::expected<std::vector<std::string>, std::string> SmtpService::reload(const c
   auto keys = read_srs_keys(config.suite.srs);
   if (!keys) return std::unexpected(std::move(keys.error()));
   const auto srs = make_srs(*keys, *store_);
-  auto made = make_servers(servers, srs);
+  const auto all = with_local_server(servers, config);
+  auto made = make_servers(all, srs);
   if (!made) return std::unexpected(std::move(made.error()));
   auto dns = common::dns::read_settings(config.suite.dns);
   if (!dns) return std::unexpected(std::move(dns.error()));
@@ -162,7 +200,7 @@ std::expected<std::vector<std::string>, std::string> SmtpService::reload(const c
   VirtualServers both = *made;
   both.insert(old->begin(), old->end());
   servers_.set(std::make_shared<const VirtualServers>(std::move(both)));
-  auto reloaded = listeners_->reload(servers);
+  auto reloaded = listeners_->reload(all);
   if (!reloaded) {
     servers_.set(old);
     (void)dispatch_->reload(configured_, make_srs(srs_terms_, *store_));  // they were good before
@@ -179,6 +217,7 @@ std::expected<std::vector<std::string>, std::string> SmtpService::reload(const c
 
 void SmtpService::stop(std::chrono::milliseconds grace) {
   listeners_->stop(grace);
+  if (folders_) folders_->stop(grace);
   dispatch_->stop(grace);
   dispatch_.reset();
   // Before the listeners, and with them the sessions, are destroyed: what still waits for a password, a name or a
@@ -186,6 +225,7 @@ void SmtpService::stop(std::chrono::milliseconds grace) {
   verifier_.reset();
   resolver_.reset();
   store_.reset();
+  folders_.reset();
 }
 
 void SmtpService::add_status(nlohmann::json& status) {
@@ -194,6 +234,7 @@ void SmtpService::add_status(nlohmann::json& status) {
   status["messages"] = {
       {"accepted", counters.accepted}, {"delivered", counters.entries}, {"commits", counters.commits}};
   const auto held = guard_->counters();
+  if (folders_) folders_->add_status(status);
   status["log_ins"] = {{"failed", held.failed}, {"delayed", held.delayed}, {"refused", held.refused}};
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <optional>
@@ -14,6 +15,7 @@
 
 #include "mailstore/store.hpp"
 
+#include "smtpd/folders/folders.hpp"
 #include "smtpd/outbound/dispatch.hpp"
 #include "smtpd/routing/srs.hpp"
 #include "smtpd/session/session.hpp"
@@ -36,6 +38,8 @@ class SmtpService final : public common::daemon::Service {
   using VirtualServers = std::map<std::string, std::shared_ptr<const VirtualServer>, std::less<>>;
   static std::expected<VirtualServers, std::string> make_servers(const std::vector<common::config::Server>& servers,
                                                                  const std::shared_ptr<const routing::Srs>& srs);
+  /// Mail that waits for us there does not keep us from serving all other.
+  void start_folders();
   asio::awaitable<void> serve(common::net::Worker& worker, common::net::Stream stream, common::net::Door door);
 
   routing::Srs::Terms srs_terms_;  ///< in force, without the store's own key
@@ -47,6 +51,9 @@ class SmtpService final : public common::daemon::Service {
   std::optional<common::dns::Resolver> resolver_;
   std::vector<common::config::Server> configured_;  ///< in force
   std::unique_ptr<outbound::Dispatch> dispatch_;
+  std::filesystem::path spool_;  ///< empty: none
+  std::string spool_trouble_;    ///< of making it, before there was a log
+  std::optional<folders::Folders> folders_;
   common::daemon::Snapshot<VirtualServers> servers_;
   // Last: sessions that are left when it goes use what stands above.
   std::unique_ptr<common::net::Server> listeners_;

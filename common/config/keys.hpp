@@ -42,6 +42,7 @@ enum class Type : std::uint8_t {
   routes,         ///< a table of domain names, also "*." in front of one, with a host each
   zones,          ///< a list of domain names, "." among them
   servers,        ///< a list of address:port
+  filters,        ///< a list of inet:port@host, unix:/path
   sni,            ///< [[tls.sni]] tables
   listen,         ///< a list of addresses to listen on
 };

@@ -51,6 +51,8 @@ std::string_view type_name(const Key& key) {
       return "list of domain names";
     case Type::servers:
       return "list of addresses with ports";
+    case Type::filters:
+      return "list of inet:port@host and unix:/path";
     case Type::sni:
       return "list of tables";
     case Type::listen:

@@ -96,6 +96,7 @@ class Reader {
   void read_routes(const Node& node, const Slot& slot);
   void read_zones(const Node& node, const Slot& slot);
   void read_servers(const Node& node, const Slot& slot);
+  void read_filters(const Node& node, const Slot& slot);
   void read_sni(const Node& node, const Slot& slot);
   void read_listen(const Node& node, const Slot& slot);
 
@@ -125,6 +126,7 @@ std::string_view Reader::wanted() const {
     case Type::texts:
     case Type::zones:
     case Type::servers:
+    case Type::filters:
     case Type::listen:
       return "a list of texts";
     case Type::networks:
@@ -451,6 +453,25 @@ void Reader::read_servers(const Node& node, const Slot& slot) {
   put(slot, std::move(servers));
 }
 
+void Reader::read_filters(const Node& node, const Slot& slot) {
+  const auto* list = as<List>(node, R"(write a list, as ["inet:8891@127.0.0.1", "unix:/run/filter.sock"])");
+  if (list == nullptr) return;
+  std::vector<std::string> filters;
+  for (const Node& item : *list) {
+    const auto* value = text(item);
+    if (value == nullptr) continue;
+    auto filter = parse_filter(*value);
+    if (!filter) {
+      wrong(item, std::move(filter.error().what), filter.error().remedy);
+    } else if (std::ranges::find(filters, filter->text) != filters.end()) {
+      wrong(item, in_quotes(*value) + " stands there twice", "name each filter once");
+    } else {
+      filters.push_back(std::move(filter->text));
+    }
+  }
+  put(slot, std::move(filters));
+}
+
 void Reader::read_sni(const Node& node, const Slot& slot) {
   constexpr std::string_view usage = "write [[tls.sni]] with name, certificate and key";
   const auto* list = as<List>(node, usage);
@@ -572,6 +593,9 @@ void Reader::read(const Node& node, const Slot& slot) {
       break;
     case Type::servers:
       read_servers(node, slot);
+      break;
+    case Type::filters:
+      read_filters(node, slot);
       break;
     case Type::sni:
       read_sni(node, slot);

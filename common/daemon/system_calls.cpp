@@ -38,8 +38,8 @@ constexpr auto calls = std::to_array<const char*>(
      "recvmmsg", "recvmsg", "sendmmsg", "sendmsg", "sendto", "setsockopt", "shutdown",
      // waiting
      "epoll_create", "epoll_create1", "epoll_ctl", "epoll_pwait", "epoll_pwait2", "epoll_wait", "eventfd", "eventfd2",
-     "futex", "futex_waitv", "pipe", "pipe2", "poll", "ppoll", "pselect6", "select", "timerfd_create",
-     "timerfd_gettime", "timerfd_settime",
+     "futex", "futex_waitv", "inotify_add_watch", "inotify_init1", "inotify_rm_watch", "pipe", "pipe2", "poll", "ppoll",
+     "pselect6", "select", "timerfd_create", "timerfd_gettime", "timerfd_settime",
      // memory
      "brk", "madvise", "memfd_create", "mlock", "mlock2", "mremap", "msync", "munlock", "munmap",
      // time and chance

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "common/address.hpp"
@@ -43,19 +44,22 @@ bool is_elsewhere(const routing::Resolution& found, const std::string& address) 
          found.remotes.front().address != address;
 }
 
+using Remotes = std::map<std::uint16_t, mailstore::Remote>;
+
 /// What the envelope says of a recipient.
-const mailstore::Remote& remote_of(const mailstore::Envelope& envelope, const mailstore::QueuedRecipient& recipient) {
+const mailstore::Remote& remote_of(const Remotes& remotes, const mailstore::QueuedRecipient& recipient) {
   static const mailstore::Remote none;
-  return recipient.name.ordinal < envelope.remotes.size() ? envelope.remotes[recipient.name.ordinal] : none;
+  const auto found = remotes.find(recipient.name.ordinal);
+  return found == remotes.end() ? none : found->second;
 }
 
 /// `return_path` and what stands in front hold for all of `recipients`.
 Message make_message(const mailstore::Envelope& envelope, std::string return_path, const mailstore::OpenMessage& open,
-                     const std::vector<mailstore::QueuedRecipient>& recipients) {
+                     const std::vector<mailstore::QueuedRecipient>& recipients, const Remotes& remotes) {
   Message message;
   message.id = mailstore::format_id(recipients.front().name.id);
   message.reverse_path = std::move(return_path);
-  message.front = routing::format_delivered_to(remote_of(envelope, recipients.front()));
+  message.front = routing::format_delivered_to(remote_of(remotes, recipients.front()));
   if (!envelope.envelope_id.empty()) message.envelope_id = encode_xtext(envelope.envelope_id);
   message.return_content = static_cast<ReturnContent>(envelope.return_content);
   message.eight_bit = envelope.eight_bit;
@@ -68,7 +72,7 @@ Message make_message(const mailstore::Envelope& envelope, std::string return_pat
     Recipient to;
     to.path = recipient.address;
     to.notify = recipient.notify;
-    to.original_recipient = remote_of(envelope, recipient).original_recipient;
+    to.original_recipient = remote_of(remotes, recipient).original_recipient;
     message.recipients.push_back(std::move(to));
   }
   return message;
@@ -97,7 +101,16 @@ asio::awaitable<void> Scheduler::attempt(Run& run, Group group) {
     co_await put_off(*plan, std::move(group), "the message could not be read: " + opened.error().detail);
     co_return;
   }
-  const auto envelope = opened->envelope();
+  auto envelope = opened->envelope();
+  // Nothing is kept of the others: a message may have thousands, and each of their domains an attempt of its own.
+  for (const auto& recipient : group.recipients) {
+    const auto ordinal = recipient.name.ordinal;
+    if (ordinal < envelope.remotes.size()) group.remotes.emplace(ordinal, std::move(envelope.remotes[ordinal]));
+  }
+  envelope.owners = {};
+  envelope.remotes = {};
+  opened->head = {};
+  opened->long_head = {};
 
   if (group.recipients.front().state == mailstore::QueueState::bounce) {
     std::vector<Failure> failures;
@@ -112,7 +125,7 @@ asio::awaitable<void> Scheduler::attempt(Run& run, Group group) {
     co_return;
   }
 
-  co_await return_circling(*plan, envelope, group);
+  co_await return_circling(*plan, group);
   if (group.recipients.empty()) co_return;
 
   // The directory as it is now: a domain may have become ours since, an alias may lead elsewhere.
@@ -154,7 +167,7 @@ asio::awaitable<void> Scheduler::attempt(Run& run, Group group) {
       continue;
     }
     if (found.outcome == routing::Outcome::found) {
-      co_await expand(recipient, envelope, *opened, std::move(found));
+      co_await expand(recipient, remote_of(group.remotes, recipient), envelope, *opened, std::move(found));
       continue;
     }
     mailstore::Attempt attempt;
@@ -175,7 +188,7 @@ asio::awaitable<void> Scheduler::attempt(Run& run, Group group) {
     run.on_trouble(std::move(attempt), plan->schedule);
     co_return;
   }
-  auto parts = divide(std::move(group), envelope);
+  auto parts = divide(std::move(group));
   for (auto& part : parts) {
     auto carrying = carry(run, part, envelope, *opened, *plan, *hop);
     const auto kept = co_await std::move(carrying);
@@ -185,16 +198,17 @@ asio::awaitable<void> Scheduler::attempt(Run& run, Group group) {
 }
 
 /// By what their copies of the message begin with, and by its reverse-path.
-std::vector<Scheduler::Group> Scheduler::divide(Group group, const mailstore::Envelope& envelope) {
+std::vector<Scheduler::Group> Scheduler::divide(Group group) {
   std::vector<Group> parts;
   for (auto& recipient : group.recipients) {
-    const auto& remote = remote_of(envelope, recipient);
+    auto remote = remote_of(group.remotes, recipient);
     auto same = std::ranges::find_if(parts, [&](const Group& part) {
-      const auto& other = remote_of(envelope, part.recipients.front());
+      const auto& other = remote_of(part.remotes, part.recipients.front());
       return other.sent_on_by == remote.sent_on_by && other.returns_to == remote.returns_to;
     });
     if (same == parts.end())
-      same = parts.insert(parts.end(), Group{group.id, group.server, group.reroute, group.changes, {}});
+      same = parts.insert(parts.end(), Group{group.id, group.server, group.reroute, group.changes, {}, {}});
+    same->remotes.emplace(recipient.name.ordinal, std::move(remote));
     same->recipients.push_back(std::move(recipient));
   }
   return parts;
@@ -211,16 +225,15 @@ mailstore::Result<std::string> Scheduler::return_path(const ServerPlan& plan, co
 }
 
 /// Those that the message would go in circles for: whoever sent it is told.
-asio::awaitable<void> Scheduler::return_circling(const ServerPlan& plan, const mailstore::Envelope& envelope,
-                                                 Group& group) {
+asio::awaitable<void> Scheduler::return_circling(const ServerPlan& plan, Group& group) {
   std::vector<Failure> failures;
   std::erase_if(group.recipients, [&](mailstore::QueuedRecipient& recipient) {
-    if (!remote_of(envelope, recipient).looped) return false;
+    if (!remote_of(group.remotes, recipient).looped) return false;
     mailstore::Attempt attempt;
     attempt.at = now();
-    attempt.answer = {
-        0, "5.4.6",
-        "the message was forwarded from " + remote_of(envelope, recipient).sent_on_by + " before: it goes in circles"};
+    attempt.answer = {0, "5.4.6",
+                      "the message was forwarded from " + remote_of(group.remotes, recipient).sent_on_by +
+                          " before: it goes in circles"};
     log::info("message.failed",
               {{"id", mailstore::format_id(group.id)}, {"to", recipient.address}, {"why", attempt.answer.text}});
     failures.push_back({std::move(recipient), std::move(attempt), {}});
@@ -282,12 +295,12 @@ asio::awaitable<std::vector<Scheduler::Hand>> Scheduler::carry(Run& run, Group& 
   } lane{*this, run, destination, owner};
   drop_changed(group);
   if (group.recipients.empty()) co_return kept;
-  auto path = return_path(plan, envelope, remote_of(envelope, group.recipients.front()));
+  auto path = return_path(plan, envelope, remote_of(group.remotes, group.recipients.front()));
   if (!path) {
     co_await put_off(plan, std::move(group), "the directory could not be read");
     co_return kept;
   }
-  const auto message = make_message(envelope, std::move(*path), open, group.recipients);
+  const auto message = make_message(envelope, std::move(*path), open, group.recipients, group.remotes);
 
   Route route;
   route.domain = run.domain;
@@ -419,7 +432,7 @@ asio::awaitable<void> Scheduler::wait_for_room(Run& run, const ServerPlan& plan,
 }
 
 /// It goes on under the id of a copy, to mailboxes of ours or to other addresses.
-asio::awaitable<void> Scheduler::expand(const mailstore::QueuedRecipient& recipient,
+asio::awaitable<void> Scheduler::expand(const mailstore::QueuedRecipient& recipient, const mailstore::Remote& before,
                                         const mailstore::Envelope& envelope, const mailstore::OpenMessage& message,
                                         routing::Resolution found) {
   auto copying = queue_.copy(recipient.name.id);
@@ -428,10 +441,7 @@ asio::awaitable<void> Scheduler::expand(const mailstore::QueuedRecipient& recipi
     log::error("queue.failed", {{"id", mailstore::format_id(recipient.name.id)}, {"why", draft.error().detail}});
     co_return;
   }
-  const auto before = remote_of(envelope, recipient);
   auto onward = envelope;
-  onward.owners.clear();
-  onward.remotes.clear();
   for (auto& target : found.targets) {
     mailstore::Owner owner;
     owner.mailbox = target.mailbox;

@@ -100,6 +100,7 @@ class Scheduler {
     std::string server, reroute;
     std::uint64_t changes = 0;  ///< QueueStatus::changes when they were read
     std::vector<mailstore::QueuedRecipient> recipients;
+    std::map<std::uint16_t, mailstore::Remote> remotes;  ///< what the envelope says of them, by ordinal
   };
   using Hand = std::pair<std::uint64_t, std::uint16_t>;
   struct HandHash {
@@ -133,13 +134,15 @@ class Scheduler {
   /// Returns what stays in hand until it is known how the domain stands.
   asio::awaitable<std::vector<Hand>> carry(Run& run, Group& group, const mailstore::Envelope& envelope,
                                            const mailstore::OpenMessage& message, const ServerPlan& plan, NextHop hop);
-  static std::vector<Group> divide(Group group, const mailstore::Envelope& envelope);
+  static std::vector<Group> divide(Group group);
   mailstore::Result<std::string> return_path(const ServerPlan& plan, const mailstore::Envelope& envelope,
                                              const mailstore::Remote& remote);
-  asio::awaitable<void> return_circling(const ServerPlan& plan, const mailstore::Envelope& envelope, Group& group);
+  asio::awaitable<void> return_circling(const ServerPlan& plan, Group& group);
   void drop_changed(Group& group);
-  asio::awaitable<void> expand(const mailstore::QueuedRecipient& recipient, const mailstore::Envelope& envelope,
-                               const mailstore::OpenMessage& message, routing::Resolution found);
+  /// `envelope` without its recipients.
+  asio::awaitable<void> expand(const mailstore::QueuedRecipient& recipient, const mailstore::Remote& before,
+                               const mailstore::Envelope& envelope, const mailstore::OpenMessage& message,
+                               routing::Resolution found);
   asio::awaitable<void> wait_for_room(Run& run, const ServerPlan& plan, mailstore::QueuedRecipient recipient);
 
   // settle.cpp: what an answer means, and who is told

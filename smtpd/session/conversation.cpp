@@ -195,9 +195,11 @@ Step Conversation::on_command(const CommandLine& command) {
   Cause refused = order.at(state_);
   if (!terms_.anonymous && !identity_ && !order.before_auth) refused = Cause::auth_required;
   if (terms_.tls_required && !secure_ && !order.before_tls) refused = Cause::tls_required;
+  // What makes a session, and no mail, goes on: RFC 5321 3.1 lets who is not served say QUIT.
+  if (barred_ && !order.before_tls) refused = *barred_;
   // Its octets follow, whatever the answer is.
   if (command.verb == Verb::bdat) return on_bdat(command.argument, refused);
-  if (refused != Cause::ok) return reply(refused);
+  if (refused != Cause::ok) return reply(refused, message_reply(refused).detail);
 
   const auto without_argument = [&](auto&& act) -> Step {
     if (!command.argument.empty()) return reply(Cause::syntax, "end of line");
@@ -357,26 +359,52 @@ Step Conversation::on_rcpt(std::string_view argument) {
 Step Conversation::on_recipient(const CheckRecipient& asked, std::expected<routing::Resolution, Cause> found) {
   if (!found) return reply(found.error());
   if (found->outcome != routing::Outcome::found) return reply(cause_of(found->outcome));
+  if (!add_recipient(asked, std::move(*found))) return reply(Cause::too_many_recipients);
+  if (++transaction_->recipients == 1) transaction_->recipient = common::format_address(asked.recipient);
+  state_ = State::rcpt;
+  return Send{{Cause::recipient_ok, {}}};
+}
+
+bool Conversation::add_recipient(const CheckRecipient& asked, routing::Resolution found) {
   const auto& envelope = transaction_->envelope;
-  if (envelope.owners.size() + found->targets.size() > owner_limit ||
-      envelope.remotes.size() + found->remotes.size() > owner_limit) {
-    return reply(Cause::too_many_recipients);
+  if (envelope.owners.size() + found.targets.size() > owner_limit ||
+      envelope.remotes.size() + found.remotes.size() > owner_limit) {
+    return false;
   }
   Wishes wishes{asked.notify, asked.original_recipient};
   if ((asked.notify & mailstore::notify_success) != 0) {
     // One that is sent on alone is reported where it arrives (RFC 3461 5.2.7.2).
-    const bool expanded = found->targets.size() + found->remotes.size() > 1;
+    const bool expanded = found.targets.size() + found.remotes.size() > 1;
     if (expanded) wishes.notify = without_success(asked.notify);
-    if (expanded || found->remotes.empty())
+    if (expanded || found.remotes.empty())
       note_success(asked, expanded ? report::Action::expanded : report::Action::delivered);
   }
-  for (auto& target : found->targets) add_owner(*transaction_, wishes, target);
-  for (auto& onward : found->remotes) add_remote(*transaction_, wishes, onward);
-  add_responders(*transaction_, found->responders);
-  transaction_->add_journals(std::move(found->journals));
-  if (++transaction_->recipients == 1) transaction_->recipient = common::format_address(asked.recipient);
-  state_ = State::rcpt;
-  return Send{{Cause::recipient_ok, {}}};
+  for (auto& target : found.targets) add_owner(*transaction_, wishes, target);
+  for (auto& onward : found.remotes) add_remote(*transaction_, wishes, onward);
+  add_responders(*transaction_, found.responders);
+  transaction_->add_journals(std::move(found.journals));
+  return true;
+}
+
+void Conversation::clear_recipients() {
+  transaction_->envelope.owners.clear();
+  transaction_->envelope.remotes.clear();
+  transaction_->mailboxes.clear();
+  transaction_->remotes.clear();
+  transaction_->successes.clear();
+  transaction_->responders.clear();
+  transaction_->sent_on = false;
+}
+
+void Conversation::bar(Reply refusal) {
+  barred_ = refusal.cause;
+  said_ = std::move(refusal.detail);
+}
+
+Step Conversation::on_filtered(Reply refusal) {
+  end_transaction();
+  if (ends_session(refusal)) return Close{std::move(refusal)};
+  return Send{std::move(refusal)};
 }
 
 void Conversation::note_success(const CheckRecipient& asked, report::Action action) {
@@ -392,7 +420,12 @@ void Conversation::note_success(const CheckRecipient& asked, report::Action acti
 Step Conversation::on_message(const MessageEnd& end) {
   const auto answers = message_answers();
   end_transaction();
-  if (end.refused) return Send{message_reply(*end.refused), answers};
+  if (end.refused) {
+    said_ = end.words;
+    auto refusal = message_reply(*end.refused);
+    if (ends_session(refusal)) return Close{std::move(refusal)};
+    return Send{std::move(refusal), answers};
+  }
   ++messages_;
   octets_ += end.octets;
   // RFC 5321 4.2.5: with this the message is ours. It is on stable storage.
@@ -409,6 +442,8 @@ std::uint64_t Conversation::message_answers() const {
 }
 
 Reply Conversation::message_reply(Cause cause) const {
+  if (cause == Cause::filter_said) return {cause, said_};
+  if (cause == Cause::filter_closes) return {cause, terms_.hostname};
   return {cause, cause == Cause::message_too_big ? std::to_string(message_limit()) : std::string{}};
 }
 
@@ -452,7 +487,9 @@ Step Conversation::on_chunk(const Chunk& chunk, std::optional<Cause> refused) {
   if (refused) {
     end_transaction();
     failed_chunk_ = refused;
-    return Send{message_reply(*refused)};
+    auto refusal = message_reply(*refused);
+    if (ends_session(refusal)) return Close{std::move(refusal)};
+    return Send{std::move(refusal)};
   }
   state_ = State::chunks;
   return Send{{Cause::chunk_taken, std::to_string(chunk.octets)}};

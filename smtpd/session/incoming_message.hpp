@@ -43,7 +43,7 @@ class IncomingMessage {
  public:
   /// `received`: the trace line, which goes first.
   IncomingMessage(mailstore::Draft draft, const std::string& received, const DataLimits& limits, MissingFields missing,
-                  Framing framing, Header header)
+                  Framing framing, Header header = Header::passes)
       : draft_(std::move(draft)),
         received_octets_(received.size()),
         reader_(limits, std::move(missing), framing),

@@ -28,7 +28,8 @@ Session::Session(Services services, common::net::Worker& worker, common::net::St
       worker_(worker),
       stream_(std::move(stream)),
       server_(std::move(server)),
-      peer_(stream_.peer_address()),
+      user_(server_->terms.local ? stream_.peer_user() : std::nullopt),
+      peer_(user_ ? "uid " + std::to_string(*user_) : stream_.peer_address()),
       conversation_(server_->terms, false, [this] {
         return common::auth::Channel{stream_.secure(), stream_.channel_binding("tls-exporter"),
                                      stream_.channel_binding("tls-unique")};
@@ -41,7 +42,8 @@ asio::awaitable<void> Session::run(bool tls_at_once) {
     const bool secured = co_await secure();
     if (!secured) co_return;
   }
-  queue(conversation_.greeting());
+  if (server_->filters) co_await show_connection();
+  if (open_ && replies_.empty()) queue(conversation_.greeting());
   for (;;) {
     bool line_taken = false;
     while (open_) {
@@ -50,7 +52,15 @@ asio::awaitable<void> Session::run(bool tls_at_once) {
       line_taken = true;
       Step step = conversation_.on_line(*line);
       if (chunks_ && !conversation_.in_chunks() && !std::holds_alternative<ReadChunk>(step)) chunks_.reset();
-      if (!perform(step)) co_await perform_waiting(step);
+      if (!perform(step)) {
+        note_for_filters(step, line->text);
+        co_await perform_waiting(step);
+      }
+      // RSET, a greeting anew, a message that never was one.
+      if (filtering_ && filtering_->filters.in_message() && !conversation_.in_transaction()) {
+        input_.keep();
+        co_await filtering_->filters.on_abort();
+      }
       if (replies_.size() >= due_reply_octets) {
         input_.keep();
         co_await flush();
@@ -71,6 +81,7 @@ asio::awaitable<void> Session::run(bool tls_at_once) {
     }
   }
   stream_.close();
+  if (filtering_) co_await filtering_->filters.on_quit();
 }
 
 asio::awaitable<bool> Session::read_more() {
@@ -91,15 +102,20 @@ void Session::limit_line(bool line_taken) {
   line_begun_ = begun;
 }
 
+void Session::say(const Step& step) {
+  if (const auto* send = std::get_if<Send>(&step)) {
+    for (std::uint64_t i = 0; i < send->copies; ++i) queue(send->reply);
+  } else if (const auto* close = std::get_if<Close>(&step)) {
+    queue(close->farewell);
+    open_ = false;
+  }
+}
+
 bool Session::perform(Step& step) {
   for (;;) {
-    if (const auto* send = std::get_if<Send>(&step)) {
-      for (std::uint64_t i = 0; i < send->copies; ++i) queue(send->reply);
-      return true;
-    }
-    if (const auto* close = std::get_if<Close>(&step)) {
-      queue(close->farewell);
-      open_ = false;
+    if (concerns_filters(step)) return false;
+    if (std::holds_alternative<Send>(step) || std::holds_alternative<Close>(step)) {
+      say(step);
       return true;
     }
     if (const auto* sender = std::get_if<CheckSender>(&step)) {
@@ -136,9 +152,16 @@ asio::awaitable<void> Session::perform_waiting(Step& step) {
     const bool secured = co_await secure();
     if (!secured) open_ = false;
     co_return;
+  } else {
+    next = std::move(step);
   }
-  // After a greeting, a message or a log-in the conversation has an answer, and asks nothing that needs waiting.
-  if (open_) perform(next);
+  // After a greeting, a message or a log-in the conversation has an answer, and asks nothing that needs waiting but
+  // filters.
+  if (open_ && !perform(next)) {
+    auto asking = ask_filters(next);
+    const auto last = co_await std::move(asking);
+    say(last);
+  }
   if (occasion_) co_await answer_automatically();
 }
 
@@ -210,22 +233,19 @@ Step Session::check_sender(const CheckSender& question) {
   return conversation_.on_sender(own);
 }
 
+std::expected<routing::Resolution, Cause> Session::resolve_recipient(const CheckRecipient& question) {
+  const auto directory = services_.store.directory();
+  const routing::Returns returns{*server_->reporting.srs,
+                                 std::chrono::floor<std::chrono::days>(worker_.clock().wall())};
+  auto found = routing::resolve_with_room(*directory, question.recipient, question.declared,
+                                          server_->terms.default_domain, question.relay, nullptr, &returns);
+  if (found) return std::move(*found);
+  log::warning("directory.failed", {{"server", server_->terms.server}, {"why", found.error().detail}});
+  return std::unexpected(Cause::store_trouble);
+}
+
 Step Session::check_recipient(const CheckRecipient& question) {
-  std::expected<routing::Resolution, Cause> answer;
-  {
-    const auto directory = services_.store.directory();
-    const routing::Returns returns{*server_->reporting.srs,
-                                   std::chrono::floor<std::chrono::days>(worker_.clock().wall())};
-    auto found = routing::resolve_with_room(*directory, question.recipient, question.declared,
-                                            server_->terms.default_domain, question.relay, nullptr, &returns);
-    if (found) {
-      answer = std::move(*found);
-    } else {
-      log::warning("directory.failed", {{"server", server_->terms.server}, {"why", found.error().detail}});
-      answer = std::unexpected(Cause::store_trouble);
-    }
-  }
-  Step step = conversation_.on_recipient(question, std::move(answer));
+  Step step = conversation_.on_recipient(question, resolve_recipient(question));
   log_refused_recipient(question, step);
   return step;
 }

@@ -2,10 +2,13 @@
 
 #include <asio/awaitable.hpp>
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "common/auth/guard.hpp"
 #include "common/auth/verifier.hpp"
@@ -18,6 +21,7 @@
 #include "mailstore/queue.hpp"
 #include "mailstore/store.hpp"
 
+#include "smtpd/milter/filters.hpp"
 #include "smtpd/protocol/data_reader.hpp"
 #include "smtpd/protocol/input.hpp"
 #include "smtpd/report/auto_replier.hpp"
@@ -33,6 +37,7 @@ namespace smtpd {
 struct VirtualServer {
   Terms terms;
   std::shared_ptr<const common::net::TlsContext> tls;  ///< null: no certificate
+  std::shared_ptr<const milter::FilterTerms> filters;  ///< null: none
   report::Reporting reporting;
   std::chrono::milliseconds idle_timeout{};
 };
@@ -43,6 +48,20 @@ struct Services {
   common::auth::Verifier& verifier;
   common::auth::Guard& guard;
   common::dns::Resolver& resolver;
+};
+
+/// What a session keeps for the sake of its filters.
+struct Filtering {
+  Filtering(common::net::Worker& worker, common::dns::Resolver& resolver,
+            std::shared_ptr<const milter::FilterTerms> terms)
+      : filters(worker, resolver, std::move(terms)) {}
+  struct Recipient {
+    CheckRecipient asked;
+    routing::Resolution found;
+  };
+  milter::Filters filters;
+  std::string line;                   ///< the command that they are asked about
+  std::vector<Recipient> recipients;  ///< of the running message: a filter may take one away again
 };
 
 /// One SMTP connection, from greeting to close. Stays on its worker's thread and where it was made: the conversation
@@ -60,6 +79,8 @@ class Session {
  private:
   /// What needs no waiting is done, up to the conversation's next wish; true: nothing is left of `step`.
   bool perform(Step& step);
+  /// Send or Close.
+  void say(const Step& step);
   asio::awaitable<void> perform_waiting(Step& step);
   asio::awaitable<Step> read_message(Reply go_ahead);
   asio::awaitable<MessageEnd> receive(mailstore::Draft draft);
@@ -67,8 +88,11 @@ class Session {
   asio::awaitable<void> skip_chunk(std::uint64_t octets);
   /// Fills the empty input; false: there is nothing more, and the session has ended.
   asio::awaitable<bool> read_more();
-  asio::awaitable<MessageEnd> store(mailstore::Draft draft, mailstore::BodyFacts facts, std::string header);
-  std::optional<MessageEnd> complete_envelope(std::string_view header, std::string_view id);
+  /// The message is in: filters, then the store.
+  asio::awaitable<MessageEnd> finish(mailstore::Draft draft, mailstore::BodyFacts facts, std::string header);
+  asio::awaitable<MessageEnd> store(mailstore::Draft draft, mailstore::BodyFacts facts, std::string hold,
+                                    std::string header);
+  std::optional<MessageEnd> complete_envelope(std::string_view header, std::string_view id, std::string_view hold);
   Header header_use();
   asio::awaitable<void> answer_automatically();
   struct Success;
@@ -90,7 +114,23 @@ class Session {
   asio::awaitable<bool> secure();
   asio::awaitable<void> flush();
 
+  // Filters (session_filters.cpp); all but the first two only where there are any.
+  bool concerns_filters(const Step& step) const;
+  void note_for_filters(const Step& step, std::string_view line);
+  asio::awaitable<void> show_connection();
+  asio::awaitable<Step> ask_filters(Step& step);
+  asio::awaitable<Step> ask_about_recipient(const CheckRecipient& question);
+  /// The refusal of DATA; nullopt: none.
+  asio::awaitable<std::optional<Reply>> ask_about_data(mailstore::MessageId id);
+  /// How the message ends, if not in the store; `hold`: it is to be held there, and why.
+  asio::awaitable<std::optional<MessageEnd>> ask_about_message(mailstore::Draft& draft, mailstore::BodyFacts& facts,
+                                                               std::string& hold);
+  void apply_edits(const milter::Edits& edits, std::string_view id);
+  bool add_for_filter(const milter::RecipientEdit& edit);
+  void update_facts();
+
   Step check_sender(const CheckSender& question);
+  std::expected<routing::Resolution, Cause> resolve_recipient(const CheckRecipient& question);
   Step check_recipient(const CheckRecipient& question);
   struct Found;
   Found find_account(const std::string& name);
@@ -117,6 +157,7 @@ class Session {
   common::net::Worker& worker_;
   common::net::Stream stream_;
   std::shared_ptr<const VirtualServer> server_;
+  std::optional<std::uint32_t> user_;  ///< of a program on this machine
   std::string peer_;
   std::unique_ptr<ClientName> name_;  ///< null: nobody wants to know
   Conversation conversation_;
@@ -126,6 +167,7 @@ class Session {
   std::unique_ptr<common::auth::Guard::Attempt> attempt_;  ///< a log-in that has begun
   std::unique_ptr<IncomingMessage> chunks_;                ///< a message of which some chunks are in
   std::unique_ptr<report::Occasion> occasion_;             ///< a message that some may answer by themselves
+  std::unique_ptr<Filtering> filtering_;                   ///< null: there are no filters
   bool open_ = true;
   bool line_begun_ = false;  ///< its deadline is set
 };

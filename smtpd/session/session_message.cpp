@@ -46,6 +46,11 @@ asio::awaitable<Step> Session::read_message(Reply go_ahead) {
   co_await settle_name();
   auto draft = co_await services_.store.begin();
   if (!draft) co_return conversation_.on_no_draft(*refuse(draft.error(), {}).refused);
+  if (filtering_) {
+    auto asking = ask_about_data(draft->id());
+    auto refused = co_await std::move(asking);
+    if (refused) co_return conversation_.on_filtered(std::move(*refused));
+  }
   queue(go_ahead);
   co_await flush();
   const MessageEnd end = co_await receive(std::move(*draft));
@@ -63,7 +68,7 @@ DataLimits Session::data_limits() const {
 }
 
 MissingFields Session::missing_fields(mailstore::MessageId id) const {
-  if (!server_->terms.submission) return {};
+  if (!server_->terms.submission && !server_->terms.local) return {};
   return {format_date_field(std::chrono::floor<std::chrono::seconds>(worker_.clock().wall())),
           format_message_id_field(mailstore::format_id(id), server_->terms.hostname)};
 }
@@ -97,7 +102,7 @@ asio::awaitable<MessageEnd> Session::receive(mailstore::Draft draft) {
   if (auto refused = refusal_of(incoming)) co_return std::move(*refused);
   const auto facts = incoming.facts();
   auto header = incoming.take_header();
-  co_return co_await store(incoming.take(), facts, std::move(header));
+  co_return co_await finish(incoming.take(), facts, std::move(header));
 }
 
 /// A chunk that cannot be used is read to its end all the same (RFC 3030 2).
@@ -112,6 +117,19 @@ asio::awaitable<Step> Session::read_chunk(Chunk chunk) {
       co_return chunk.last ? conversation_.on_message(end) : conversation_.on_chunk(chunk, end.refused);
     }
     const auto id = draft->id();
+    if (filtering_) {
+      auto asking = ask_about_data(id);
+      auto refused = co_await std::move(asking);
+      if (refused) {
+        co_await skip_chunk(chunk.octets);
+        if (!open_) co_return Step{};
+        MessageEnd end;
+        end.refused = refused->cause;
+        end.words = refused->detail;
+        conversation_.on_words(refused->detail);
+        co_return chunk.last ? conversation_.on_message(end) : conversation_.on_chunk(chunk, end.refused);
+      }
+    }
     chunks_ = std::make_unique<IncomingMessage>(std::move(*draft), received_line(id), data_limits(), missing_fields(id),
                                                 Framing::counted, header_use());
   }
@@ -141,7 +159,7 @@ asio::awaitable<Step> Session::read_chunk(Chunk chunk) {
   auto draft = chunks_->take();
   auto header = chunks_->take_header();
   chunks_.reset();
-  const MessageEnd end = co_await store(std::move(draft), facts, std::move(header));
+  const MessageEnd end = co_await finish(std::move(draft), facts, std::move(header));
   co_return conversation_.on_message(end);
 }
 
@@ -186,18 +204,31 @@ struct Session::Success {
   std::vector<report::Recipient> recipients;
 };
 
+asio::awaitable<MessageEnd> Session::finish(mailstore::Draft draft, mailstore::BodyFacts facts, std::string header) {
+  std::string hold;
+  if (filtering_) {
+    auto asking = ask_about_message(draft, facts, hold);
+    auto end = co_await std::move(asking);
+    if (end) co_return std::move(*end);
+  }
+  auto storing = store(std::move(draft), facts, std::move(hold), std::move(header));
+  co_return co_await std::move(storing);
+}
+
 Header Session::header_use() {
   return conversation_.transaction()->wants_header() ? Header::kept : Header::passes;
 }
 
 /// What the header and the directory have to say of who gets it; nullopt: it can be stored.
-std::optional<MessageEnd> Session::complete_envelope(std::string_view header, std::string_view id) {
+std::optional<MessageEnd> Session::complete_envelope(std::string_view header, std::string_view id,
+                                                     std::string_view hold) {
   auto& transaction = *conversation_.transaction();
   if (!transaction.wants_header()) return std::nullopt;
   const auto been = routing::find_delivered_to(header);
   if (routing::mark_circles(transaction.envelope, been) == routing::Circle::whole)
     return refuse(Cause::forwarding_loop, id, {});
-  if (transaction.journals.empty()) return std::nullopt;
+  // What is held back is held back from everybody.
+  if (transaction.journals.empty() || !hold.empty()) return std::nullopt;
   const auto directory = services_.store.directory();
   const auto added = routing::add_journals(*directory, transaction.envelope, transaction.journals, been,
                                            server_->terms.default_domain);
@@ -205,11 +236,12 @@ std::optional<MessageEnd> Session::complete_envelope(std::string_view header, st
   return std::nullopt;
 }
 
-asio::awaitable<MessageEnd> Session::store(mailstore::Draft draft, mailstore::BodyFacts facts, std::string header) {
+asio::awaitable<MessageEnd> Session::store(mailstore::Draft draft, mailstore::BodyFacts facts, std::string hold,
+                                           std::string header) {
   MessageEnd end;
   end.id = mailstore::format_id(draft.id());
   end.octets = facts.octets;
-  if (auto refused = complete_envelope(header, end.id)) co_return std::move(*refused);
+  if (auto refused = complete_envelope(header, end.id, hold)) co_return std::move(*refused);
   report::Occasion occasion;
   occasion.responders = std::move(conversation_.transaction()->responders);
   mailstore::Envelope envelope = std::move(conversation_.transaction()->envelope);
@@ -218,13 +250,16 @@ asio::awaitable<MessageEnd> Session::store(mailstore::Draft draft, mailstore::Bo
       end.id,    envelope.reverse_path, name_recipients(envelope), envelope.owners.size(), envelope.remotes.size(),
       end.octets};
   auto success = success_of(draft.id(), envelope);
-  const auto stored = co_await services_.store.accept(std::move(draft), std::move(envelope), facts);
+  auto storing = hold.empty() ? services_.store.accept(std::move(draft), std::move(envelope), facts)
+                              : services_.store.accept_held(std::move(draft), std::move(envelope), facts, hold);
+  const auto stored = co_await std::move(storing);
   if (!stored) {
     conversation_.transaction()->envelope.reverse_path = std::move(accepted.from);
     co_return refuse(stored.error(), end.id);
   }
   log_accepted(accepted);
-  if (!occasion.responders.empty()) {
+  if (!hold.empty()) log::info("message.held", {{"id", end.id}, {"why", hold}, {"server", server_->terms.server}});
+  if (!occasion.responders.empty() && hold.empty()) {
     occasion.id = end.id;
     occasion.reverse_path = std::move(accepted.from);
     occasion.header = std::move(header);
@@ -326,7 +361,8 @@ std::string Session::received_line(mailstore::MessageId id) {
   Trace trace;
   trace.helo = conversation_.helo();
   trace.name = client_name();
-  trace.address = peer_;
+  trace.address = user_ ? "unix" : std::string_view{peer_};
+  trace.user = user_;
   trace.hostname = server_->terms.hostname;
   trace.id = id_text;
   if (transaction.recipients == 1) trace.recipient = transaction.recipient;

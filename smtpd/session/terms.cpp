@@ -6,11 +6,13 @@ Terms make_terms(const common::config::Server& server) {
   // Counts are not negative: the configuration's table of ranges sees to it.
   const auto count = [](std::int64_t value) { return static_cast<std::uint64_t>(value); };
   Terms terms;
-  terms.server = server.id;
+  // What programs of this machine send is that server's mail (make_local_server).
+  terms.server = server.id.substr(0, server.id.find('/'));
   terms.hostname = server.hostname;
   terms.default_domain = server.default_domain;
   terms.lmtp = server.kind == common::config::Kind::lmtp;
   terms.submission = server.role == common::config::Role::submission;
+  terms.local = server.role == common::config::Role::local;
   terms.has_certificate = !server.tls.certificate.empty();
   terms.tls_required = server.tls.required;
   terms.anonymous = server.auth.anonymous;
@@ -32,8 +34,8 @@ Terms make_terms(const common::config::Server& server) {
 }
 
 routing::Relay relay_for(const Terms& terms, Client client) {
-  return client == Client::authenticated && terms.relay_authenticated ? routing::Relay::allowed
-                                                                      : routing::Relay::denied;
+  const bool trusted = client == Client::authenticated && terms.relay_authenticated;
+  return terms.local || trusted ? routing::Relay::allowed : routing::Relay::denied;
 }
 
 }  // namespace smtpd

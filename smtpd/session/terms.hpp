@@ -21,6 +21,7 @@ struct Terms {
   std::string default_domain;
   bool lmtp = false;        ///< the kind: RFC 2033
   bool submission = false;  ///< the role: people who authenticate
+  bool local = false;       ///< programs of this machine, by their user: they may send to everybody
   bool has_certificate = false;
   bool tls_required = false;
   bool anonymous = true;  ///< mail without authentication

@@ -2,6 +2,7 @@
 
 #include <chrono>
 
+#include "common/config/local.hpp"
 #include "samples.hpp"
 
 using namespace samples;
@@ -18,6 +19,9 @@ reserve = 1000
 user = ""
 directory = "/run/p"
 threads = 3
+[local]
+socket = "/srv/mail/submit"
+spool = "off"
 [auth]
 failures = 5
 address_failures = 0
@@ -95,6 +99,12 @@ password_file = "/p"
 [outbound.by_sender]
 "Example.ORG" = "smtp.example.net:587"
 "*.bücher.example" = "[2001:db8::9]"
+[milters]
+use = ["inet:8891@LOCALHOST", "unix:/run/x.sock"]
+connect_timeout = "1s"
+command_timeout = "2s"
+content_timeout = "3m"
+when_gone = "reject"
 )";
 
 }  // namespace
@@ -113,6 +123,8 @@ TEST_CASE("an empty file is all defaults") {
   CHECK(suite.store.reserve == Octets{256} << 20U);
   CHECK(suite.run.user == "pennypost");
   CHECK(suite.run.directory == "/run/pennypost");
+  CHECK(local_socket(suite) == "/run/pennypost/submit");
+  CHECK(local_spool(suite) == "/var/lib/pennypost/spool");
   CHECK(suite.guessing.failures == 10);
   CHECK(suite.guessing.address_failures == 100);
   CHECK(suite.guessing.account_failures == 100);
@@ -127,6 +139,9 @@ TEST_CASE("an empty file is all defaults") {
   CHECK(suite.dns.timeout == 10s);
 
   REQUIRE(outcome->config.servers.size() == 3);
+  REQUIRE(local_server(outcome->config.servers) != nullptr);
+  CHECK(local_server(outcome->config.servers)->id == "mx");
+  CHECK(local_server({outcome->config.servers[1]}) == nullptr);
   const Server& mx = outcome->config.servers[0];
   CHECK(mx.id == "mx");
   CHECK(mx.name == "mx");
@@ -146,6 +161,10 @@ TEST_CASE("an empty file is all defaults") {
   CHECK(mx.messages.hops == 50);
   CHECK(mx.messages.bare_newline == "reject");
   CHECK(mx.messages.helo_check == "syntax");
+  CHECK(mx.milters.use.empty());
+  CHECK(mx.milters.command_timeout == 30s);
+  CHECK(mx.milters.content_timeout == 5min);
+  CHECK(mx.milters.when_gone == "tempfail");
   CHECK(mx.relay.fallback == "deny");
   CHECK(mx.delivery.retry == std::vector<Duration>{15min, 30min, 60min, 4h});
 
@@ -172,6 +191,8 @@ TEST_CASE("every value arrives") {
   CHECK(suite.store.reserve == 1000);
   CHECK(suite.run.user.empty());
   CHECK(suite.run.threads == 3);
+  CHECK(local_socket(suite) == "/srv/mail/submit");
+  CHECK(local_spool(suite).empty());
   CHECK(suite.log.level == LogLevel::debug);
   CHECK(suite.log.format == "json");
   CHECK(suite.dns.servers == std::vector<std::string>{"192.0.2.53:53", "[2001:db8::53]:5353"});
@@ -196,6 +217,11 @@ TEST_CASE("every value arrives") {
   CHECK(server.messages.bare_newline == "normalize");
   CHECK(server.messages.helo_check == "fcrdns");
   CHECK(server.messages.reverse_dns);
+  CHECK(server.milters.use == std::vector<std::string>{"inet:8891@localhost", "unix:/run/x.sock"});
+  CHECK(server.milters.connect_timeout == 1s);
+  CHECK(server.milters.command_timeout == 2s);
+  CHECK(server.milters.content_timeout == 3min);
+  CHECK(server.milters.when_gone == "reject");
   CHECK(server.messages.ndr_copy == "Post@xn--bcher-kva.example");
   CHECK(server.messages.masquerade == "xn--bcher-kva.example");
   CHECK(server.delivery.retry == std::vector<Duration>{1min, 2h});

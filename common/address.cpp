@@ -22,6 +22,8 @@ using Text = std::expected<std::string, std::string>;
 // RFC 5321 4.5.3.1.1 and 4.5.3.1.2
 constexpr std::size_t local_part_limit = 64;
 constexpr std::size_t domain_limit = 255;
+// Of a reverse-path that a forwarder made (SRS): a whole address stands in it, and what comes back must get in.
+constexpr std::size_t srs_local_part_limit = 250;
 // RFC 1035 2.3.4
 constexpr std::size_t label_limit = 63;
 
@@ -43,6 +45,13 @@ char to_lower(char c) {
 bool is_atom_octet(char c) {
   constexpr std::string_view others = "!#$%&'*+-/=?^_`{|}~";
   return is_letter_or_digit(c) || static_cast<unsigned char>(c) >= 0x80 || others.contains(c);
+}
+
+std::size_t limit_of(std::string_view local) {
+  const bool srs = local.size() > 4 && to_lower(local[0]) == 's' && to_lower(local[1]) == 'r' &&
+                   to_lower(local[2]) == 's' && (local[3] == '0' || local[3] == '1') &&
+                   std::string_view{"=+-"}.contains(local[4]);
+  return srs ? srs_local_part_limit : local_part_limit;
 }
 
 bool is_dot_string(std::string_view text) {
@@ -201,7 +210,7 @@ std::expected<Address, std::string> parse_address(std::string_view text) {
     if (!is_dot_string(address.local))
       return wrong("character in the local part that needs quotes, or a dot out of place");
   }
-  if (end > local_part_limit) return wrong("local part longer than 64 octets");
+  if (end > limit_of(address.local)) return wrong("local part longer than 64 octets");
   if (const auto fine = check_characters(address.local, "local part"); !fine) return wrong(fine.error());
   if (end == text.size()) return address;
 

@@ -16,8 +16,8 @@ struct Address {
 };
 
 /// A whole address "local@domain" or a bare "local", quoted local parts allowed; nothing before or after it. Limits:
-/// local part 64 octets, domain 255 (RFC 5321 4.5.3.1). An empty local part is refused, quoted or not. Error: what is
-/// wrong with it, in a few words.
+/// local part 64 octets (250 where it begins with "SRS0=" or its like), domain 255 (RFC 5321 4.5.3.1). An empty local
+/// part is refused, quoted or not. Error: what is wrong with it, in a few words.
 std::expected<Address, std::string> parse_address(std::string_view text);
 /// Lower-case A-labels (IDNA 2008, UTS 46) of a domain name; error: in a few words.
 std::expected<std::string, std::string> canonical_domain(std::string_view text);

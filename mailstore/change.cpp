@@ -30,6 +30,7 @@ void Change::erase_mailbox(const MailboxRow& row) {
   lmdb::erase(txn_, index_.tables().mailboxes, key);
   lmdb::erase(txn_, index_.tables().mailbox_numbers, MailboxKey(row.mailbox.number));
   lmdb::erase(txn_, index_.tables().maildrop, MaildropKey(row.mailbox.number, totals_id));
+  if (row.mailbox.auto_reply) erase_auto_reply(row.mailbox.number);
   journal_.row(JournalKind::mailbox, key, {});
 }
 
@@ -38,6 +39,56 @@ void Change::rename_mailbox(const MailboxRow& row, std::string_view old) {
   lmdb::erase(txn_, index_.tables().mailboxes, key);
   journal_.row(JournalKind::mailbox, key, {});
   put_mailbox(row);
+}
+
+void Change::put_auto_reply(MailboxNumber mailbox, const AutoReply& reply) {
+  erase_auto_reply(mailbox);
+  std::string value;
+  encode(reply, value);
+  lmdb::put(txn_, index_.tables().auto_replies, MailboxKey(mailbox), value);
+  journal_.row(JournalKind::auto_reply, MailboxKey(mailbox), value);
+}
+
+void Change::erase_auto_reply(MailboxNumber mailbox) {
+  const auto table = index_.tables().auto_replies;
+  std::vector<std::string> keys;
+  {
+    lmdb::Cursor cursor(txn_, table);
+    const MailboxKey of(mailbox);
+    const std::string own{std::string_view{of}};
+    for (auto row = cursor.seek(own); row && row->key.starts_with(own); row = cursor.next())
+      keys.emplace_back(row->key);
+  }
+  for (const auto& key : keys) lmdb::erase(txn_, table, key);
+  journal_.row(JournalKind::auto_reply, MailboxKey(mailbox), {});
+}
+
+bool Change::note_answered(MailboxNumber mailbox, std::uint64_t sender, std::uint64_t when, std::uint64_t before) {
+  const auto table = index_.tables().auto_replies;
+  const AnsweredKey first(mailbox, 0);
+  const std::string own{std::string_view{first}.substr(0, 4)};
+  const AnsweredKey whom(mailbox, sender);
+  const std::string wanted{std::string_view{whom}};
+  std::vector<std::string> old;
+  std::size_t kept = 0;
+  bool answered = false;
+  {
+    lmdb::Cursor cursor(txn_, table);
+    for (auto row = cursor.seek(first); row && row->key.starts_with(own); row = cursor.next()) {
+      if (decode_answered(row->value) < before) {
+        old.emplace_back(row->key);
+        continue;
+      }
+      ++kept;
+      answered = answered || row->key == wanted;
+    }
+  }
+  for (const auto& key : old) lmdb::erase(txn_, table, key);
+  if (answered || kept >= answered_limit) return false;
+  std::string value;
+  encode_answered(when, value);
+  lmdb::put(txn_, table, wanted, value);
+  return true;
 }
 
 void Change::put_alias(const Alias& alias) {

@@ -27,6 +27,12 @@ class Change {
   void erase_mailbox(const MailboxRow& row);
   /// `row` has the new address, and takes the place of what stands under `old`: the same number, the same mail.
   void rename_mailbox(const MailboxRow& row, std::string_view old);
+  /// The mailbox's row says beside it whether there is one. Who was answered is forgotten.
+  void put_auto_reply(MailboxNumber mailbox, const AutoReply& reply);
+  void erase_auto_reply(MailboxNumber mailbox);
+  /// Forgets who was answered before `before`; false: there are others as many as there may be, or this one was
+  /// answered since.
+  bool note_answered(MailboxNumber mailbox, std::uint64_t sender, std::uint64_t when, std::uint64_t before);
   void put_alias(const Alias& alias);
   void erase_alias(std::string_view address);
 

@@ -497,12 +497,13 @@ void Committer::apply_arrival(Change& change, Arrival& arrival, const MessageRow
   ordinal = 0;
   for (const auto& remote : arrival.envelope.remotes) {
     const auto place = ordinal++;
-    QueuedRecipient queued{.name = {queue_domain_of(remote.address), arrival.id, place},
-                           .address = remote.address,
-                           .reverse_path = arrival.envelope.reverse_path,
-                           .server = arrival.envelope.server,
-                           .octets = arrival.facts.octets,
-                           .notify = remote.notify};
+    QueuedRecipient queued{
+        .name = {queue_domain_of(remote.address), arrival.id, place},
+        .address = remote.address,
+        .reverse_path = remote.returns_to.empty() ? arrival.envelope.reverse_path : remote.returns_to,
+        .server = arrival.envelope.server,
+        .octets = arrival.facts.octets,
+        .notify = remote.notify};
     if (!arrival.hold.empty()) {
       queued.state = QueueState::held;
       queued.reason = arrival.hold;

@@ -82,6 +82,9 @@ class Look final : public DirectoryView {
   Result<Totals> totals(MailboxNumber number) override {
     return guarded([&]() -> Result<Totals> { return index_.totals(txn_, number); });
   }
+  Result<std::optional<AutoReply>> auto_reply(MailboxNumber number) override {
+    return guarded([&]() -> Result<std::optional<AutoReply>> { return index_.auto_reply(txn_, number); });
+  }
   Result<void> each_domain(const std::function<bool(const Domain&)>& each, std::string_view after) override {
     return guarded([&]() -> Result<void> {
       lmdb::Cursor cursor(txn_, index_.tables().domains);
@@ -197,6 +200,8 @@ bool leads_to(const Index& index, MDB_txn* txn, const std::vector<std::string>& 
     if (next == address) return true;
     if (!seen.insert(next).second) continue;
     if (auto alias = index.alias(txn, next)) open.insert(open.end(), alias->targets.begin(), alias->targets.end());
+    if (auto box = index.mailbox(txn, next); box && !box->removed)
+      open.insert(open.end(), box->mailbox.forward.begin(), box->mailbox.forward.end());
   }
   return false;
 }
@@ -206,6 +211,27 @@ Result<void> has_somebody(const Index& index, MDB_txn* txn, const std::string& a
   const auto mailbox = index.mailbox(txn, address);
   if ((mailbox && !mailbox->removed) || index.alias(txn, address)) return {};
   return fail(Errc::not_found, fmt::format("nobody has the address {}", address));
+}
+
+/// An address for copies: elsewhere, or somebody has it now.
+Result<void> can_get_copies(const Index& index, MDB_txn* txn, const std::string& address) {
+  const auto domain = index.domain(txn, domain_of(address));
+  if (!domain || domain->kind != DomainKind::local) return {};
+  return has_somebody(index, txn, address);
+}
+
+/// Where a mailbox's mail may go on to.
+Result<void> can_forward(const Index& index, MDB_txn* txn, const std::string& address,
+                         const std::vector<std::string>& targets) {
+  std::size_t octets = 0;
+  for (const auto& target : targets) octets += target.size();
+  if (targets.size() > forward_limit || octets > forward_octets_limit) {
+    return fail(Errc::conflict, fmt::format("mail of a mailbox goes on to {} addresses at most, of {} octets together",
+                                            forward_limit, forward_octets_limit));
+  }
+  if (leads_to(index, txn, targets, address))
+    return fail(Errc::conflict, fmt::format("these addresses lead back to {}: a loop", address));
+  return {};
 }
 
 /// An alias that leads back to itself.
@@ -311,6 +337,9 @@ asio::awaitable<Result<void>> Store::add_domain(Domain wanted) {
     // RFC 5321 4.5.1: there is always a postmaster.
     const auto postmaster = "postmaster@" + wanted.name;
     if (first && !index.mailbox(change.txn(), postmaster)) make_mailbox(change, NewMailbox{.address = postmaster});
+    if (!wanted.journal.empty()) {
+      if (auto there = can_get_copies(index, change.txn(), wanted.journal); !there) return there;
+    }
     if (!wanted.catch_all.empty()) return has_somebody(index, change.txn(), wanted.catch_all);
     return {};
   };
@@ -329,10 +358,13 @@ asio::awaitable<Result<void>> Store::change_domain(std::string name, DomainChang
     auto domain = index.domain(change.txn(), name);
     if (!domain) return fail(Errc::not_found, fmt::format("there is no domain {}", name));
     if (domain->kind != DomainKind::local &&
-        (wanted.catch_all || wanted.quota_octets || wanted.plus_addressing || wanted.fetch))
+        (wanted.catch_all || wanted.quota_octets || wanted.plus_addressing || wanted.journal || wanted.fetch))
       return fail(Errc::conflict, fmt::format("{} is no domain with mailboxes of its own", name));
     if (wanted.catch_all && !wanted.catch_all->empty()) {
       if (auto there = has_somebody(index, change.txn(), *wanted.catch_all); !there) return there;
+    }
+    if (wanted.journal && !wanted.journal->empty()) {
+      if (auto there = can_get_copies(index, change.txn(), *wanted.journal); !there) return there;
     }
     if (domain->kind != DomainKind::remote && wanted.remote)
       return fail(Errc::conflict, fmt::format("{} is no remote domain", name));
@@ -340,6 +372,7 @@ asio::awaitable<Result<void>> Store::change_domain(std::string name, DomainChang
     if (wanted.catch_all) domain->catch_all = *wanted.catch_all;
     if (wanted.quota_octets) domain->quota_octets = *wanted.quota_octets;
     if (wanted.plus_addressing) domain->plus_addressing = *wanted.plus_addressing;
+    if (wanted.journal) domain->journal = *wanted.journal;
     if (wanted.fetch) domain->fetch = *wanted.fetch;
     if (wanted.remote) domain->remote = *wanted.remote;
     change.put_domain(*domain);
@@ -436,6 +469,25 @@ asio::awaitable<Result<void>> Store::change_mailbox(std::string address, Mailbox
       }
       box.send_as = *wanted.send_as;
     }
+    if (wanted.forward) {
+      if (auto fine = can_forward(change.index(), change.txn(), box.address, *wanted.forward); !fine) return fine;
+      box.forward = *wanted.forward;
+    }
+    if (wanted.keep_copy) box.keep_copy = *wanted.keep_copy;
+    if (wanted.auto_reply) {
+      const auto& reply = *wanted.auto_reply;
+      if (reply && (reply->subject.size() > auto_reply_subject_limit || reply->text.size() > auto_reply_text_limit)) {
+        return fail(Errc::conflict,
+                    fmt::format("an automatic reply has a subject of {} octets and a text of {} at most",
+                                auto_reply_subject_limit, auto_reply_text_limit));
+      }
+      if (reply) {
+        change.put_auto_reply(box.number, *reply);
+      } else if (box.auto_reply) {
+        change.erase_auto_reply(box.number);
+      }
+      box.auto_reply = reply.has_value();
+    }
     change.put_mailbox(*row);
     return {};
   };
@@ -477,23 +529,32 @@ asio::awaitable<Result<void>> Store::rename_mailbox(std::string address, std::st
   // Who names it is looked for outside the transaction that changes them: the list of all aliases may be long.
   std::vector<std::string> aliases;
   std::vector<std::string> domains;
+  std::vector<std::string> boxes;
   const auto looked = guarded([&]() -> Result<void> {
     const ReadTxn txn(impl_->core.index);
     each_address(txn, impl_->core.index.tables().aliases, {}, [&](const lmdb::Row& row) {
       const auto alias = decode_alias(row.key, row.value);
-      if (std::ranges::find(alias.targets, address) != alias.targets.end()) aliases.push_back(alias.address);
+      if (alias.owner == address || std::ranges::find(alias.targets, address) != alias.targets.end())
+        aliases.push_back(alias.address);
+      return true;
+    });
+    each_address(txn, impl_->core.index.tables().mailboxes, {}, [&](const lmdb::Row& row) {
+      const auto box = decode_mailbox(row.key, row.value).mailbox;
+      if (std::ranges::find(box.forward, address) != box.forward.end()) boxes.push_back(box.address);
       return true;
     });
     lmdb::Cursor cursor(txn, impl_->core.index.tables().domains);
     for (auto row = cursor.first(); row; row = cursor.next()) {
-      if (decode_domain(row->key, row->value).catch_all == address) domains.emplace_back(row->key);
+      const auto domain = decode_domain(row->key, row->value);
+      if (domain.catch_all == address || domain.journal == address) domains.emplace_back(row->key);
     }
     return {};
   });
   if (!looked) co_return looked;
-  const auto rows = 4 + aliases.size() + domains.size();
+  const auto rows = 4 + aliases.size() + domains.size() + boxes.size();
   auto apply = [address = std::move(address), to = std::move(to), display = std::move(display),
-                aliases = std::move(aliases), domains = std::move(domains)](Change& change) -> Result<void> {
+                aliases = std::move(aliases), domains = std::move(domains),
+                boxes = std::move(boxes)](Change& change) -> Result<void> {
     const auto& index = change.index();
     auto row = index.mailbox(change.txn(), address);
     if (!row || row->removed) return fail(Errc::not_found, fmt::format("there is no mailbox {}", address));
@@ -505,17 +566,26 @@ asio::awaitable<Result<void>> Store::rename_mailbox(std::string address, std::st
     if (auto domain = own_domain(index, change.txn(), to); !domain) return std::unexpected(domain.error());
     if (auto free = is_free(index, change.txn(), to); !free) return free;
     row->mailbox.address = to;
+    std::ranges::replace(row->mailbox.forward, address, to);
     change.rename_mailbox(*row, address);
     for (const auto& name : aliases) {
       auto alias = index.alias(change.txn(), name);
       if (!alias) continue;
       std::ranges::replace(alias->targets, address, to);
+      if (alias->owner == address) alias->owner = to;
       change.put_alias(*alias);
+    }
+    for (const auto& name : boxes) {
+      auto box = index.mailbox(change.txn(), name);
+      if (!box) continue;
+      std::ranges::replace(box->mailbox.forward, address, to);
+      change.put_mailbox(*box);
     }
     for (const auto& name : domains) {
       auto domain = index.domain(change.txn(), name);
-      if (!domain || domain->catch_all != address) continue;
-      domain->catch_all = to;
+      if (!domain) continue;
+      if (domain->catch_all == address) domain->catch_all = to;
+      if (domain->journal == address) domain->journal = to;
       change.put_domain(*domain);
     }
     return {};
@@ -566,6 +636,23 @@ asio::awaitable<Result<PurgeResult>> Store::purge_removed(std::uint64_t before) 
   co_return result;
 }
 
+asio::awaitable<Result<bool>> Store::note_answered(MailboxNumber mailbox, std::string sender, std::uint64_t when,
+                                                   std::chrono::seconds period) {
+  auto noted = std::make_shared<bool>(false);
+  const auto whom = keyed(sender, impl_->core.identity.key);
+  const auto micros = static_cast<std::uint64_t>(std::chrono::microseconds(period).count());
+  auto apply = [mailbox, whom, when, before = when < micros ? 0 : when - micros,
+                noted](Change& change) -> Result<void> {
+    *noted = change.index().auto_reply(change.txn(), mailbox).has_value() &&
+             change.note_answered(mailbox, whom, when, before);
+    return {};
+  };
+  auto noting = impl_->commit(2, std::move(apply));
+  const auto done = co_await std::move(noting);
+  if (!done) co_return std::unexpected(done.error());
+  co_return *noted;
+}
+
 asio::awaitable<Result<void>> Store::put_alias(Alias wanted) {
   auto apply = [wanted = std::move(wanted)](Change& change) -> Result<void> {
     const auto& index = change.index();
@@ -575,6 +662,7 @@ asio::awaitable<Result<void>> Store::put_alias(Alias wanted) {
       return fail(Errc::conflict, fmt::format("{} is a mailbox", wanted.address));
     }
     if (wanted.targets.empty()) return fail(Errc::conflict, "an alias leads somewhere");
+    if (wanted.owner == wanted.address) return fail(Errc::conflict, "a group does not own itself");
     if (leads_to(index, change.txn(), wanted.targets, wanted.address)) {
       return fail(Errc::conflict, fmt::format("these targets lead back to {}: a loop", wanted.address));
     }

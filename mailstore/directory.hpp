@@ -66,6 +66,7 @@ struct Domain {
   std::string catch_all;           ///< where mail goes for local parts that nobody has; canonical, empty: nowhere
   std::uint64_t quota_octets = 0;  ///< of its mailboxes that have none of their own; 0: none
   bool plus_addressing = true;     ///< ann+anything is ann
+  std::string journal;  ///< gets a copy of all mail of the domain; canonical, empty: nobody
   FetchSettings fetch;
   RemoteSettings remote;  ///< kind remote
 };
@@ -88,11 +89,29 @@ struct Mailbox {
   Credential credential;
   std::string apop_secret;           ///< what APOP proves, in the clear as RFC 1939 7 needs it; empty: none
   std::vector<std::string> send_as;  ///< whose mail it may send beside its own: canonical addresses, or "@domain"
+  std::vector<std::string> forward;  ///< where its mail goes on to: canonical addresses
+  bool keep_copy = false;            ///< of what goes on
+  bool auto_reply = false;           ///< it has one: DirectoryView::auto_reply
   std::uint64_t removed_at = 0;      ///< microseconds since the Unix epoch; 0: it is there
 };
 /// Of `send_as`, so that a row stays small.
 inline constexpr std::size_t send_as_limit = 16;
 inline constexpr std::size_t send_as_octets_limit = 1000;
+/// The same of `forward`.
+inline constexpr std::size_t forward_limit = 16;
+inline constexpr std::size_t forward_octets_limit = 1000;
+
+/// What a mailbox answers by itself, and when (RFC 3834).
+struct AutoReply {
+  std::uint64_t from = 0, until = 0;  ///< microseconds since the Unix epoch; 0: without beginning, without end
+  std::string subject;                ///< UTF-8; empty: that of the message with "Auto: " in front
+  std::string text;                   ///< UTF-8, lines end in LF
+  friend bool operator==(const AutoReply&, const AutoReply&) = default;
+};
+inline constexpr std::size_t auto_reply_subject_limit = 200;
+inline constexpr std::size_t auto_reply_text_limit = 16 * 1024;
+/// Senders whom one mailbox remembers to have answered; beyond them it answers nobody new until some are forgotten.
+inline constexpr std::size_t answered_limit = 1000;
 
 /// Whom a list of mailboxes names.
 enum class Which : std::uint8_t {
@@ -112,6 +131,7 @@ inline Limits limits_of(const Mailbox& mailbox, const Domain& domain) {
 struct Alias {
   std::string address;
   std::vector<std::string> targets;  ///< canonical addresses
+  std::string owner{};  ///< of a group: who gets what comes back of mail that is sent on; canonical, empty: the sender
 };
 
 struct Totals {
@@ -132,6 +152,7 @@ class DirectoryView {
   virtual Result<std::optional<Mailbox>> removed_mailbox(std::string_view address) = 0;
   virtual Result<std::optional<Alias>> alias(std::string_view address) = 0;
   virtual Result<Totals> totals(MailboxNumber number) = 0;
+  virtual Result<std::optional<AutoReply>> auto_reply(MailboxNumber number) = 0;
   /// In the order of the names. `each` returns false to stop. `after`: begins with the first name behind it, whether it
   /// is there or not, so that a long list can be read in pages, each by a short look.
   virtual Result<void> each_domain(const std::function<bool(const Domain&)>& each, std::string_view after = {}) = 0;

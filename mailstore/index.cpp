@@ -57,7 +57,8 @@ bool Index::open_tables(bool create, bool create_later) {
                    .queue_due = later_table("queue_due"),
                    .queue_domains = later_table("queue_domains"),
                    .done = later_table("done"),
-                   .taken = later_table("taken")};
+                   .taken = later_table("taken"),
+                   .auto_replies = later_table("auto_replies")};
   if (complete) txn.commit();  // a read transaction too: its table handles stay open
   return complete;
 }
@@ -205,6 +206,12 @@ std::optional<MailboxRow> Index::mailbox(MDB_txn* txn, MailboxNumber number) con
   const auto value = lmdb::get(txn, tables_.mailboxes, *key);
   if (!value) throw Failure(Errc::corrupt, "a mailbox's number leads to no mailbox");
   return decode_mailbox(*key, *value);
+}
+
+std::optional<AutoReply> Index::auto_reply(MDB_txn* txn, MailboxNumber mailbox) const {
+  const auto value = lmdb::get(txn, tables_.auto_replies, MailboxKey(mailbox));
+  if (!value) return std::nullopt;
+  return decode_auto_reply(*value);
 }
 
 std::optional<Alias> Index::alias(MDB_txn* txn, std::string_view address) const {

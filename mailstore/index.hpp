@@ -18,6 +18,7 @@ struct Tables {
   MDB_dbi meta, domains, mailboxes, mailbox_numbers, aliases, messages, maildrop, segments;
   MDB_dbi queue, queue_ids, queue_due, queue_domains, done;
   MDB_dbi taken;
+  MDB_dbi auto_replies;
 };
 
 /// The numbers that the store itself keeps, by name in the table `meta`.
@@ -33,7 +34,7 @@ inline constexpr std::uint64_t format_version = 1;
 class Index {
  public:
   /// `create`: makes the tables. Else a missing table is `corrupt`, but for those that came later (of the queue, of
-  /// what was taken): an older store gets them.
+  /// what was taken, of automatic replies): an older store gets them.
   void open(const std::string& folder, std::uint64_t map_size, bool create);
   MDB_env* env() const { return env_.get(); }
   /// How many pages can still be had, free ones included; counts only up to `enough`.
@@ -65,6 +66,7 @@ class Index {
   std::optional<MailboxRow> mailbox(MDB_txn* txn, std::string_view address) const;
   std::optional<MailboxRow> mailbox(MDB_txn* txn, MailboxNumber number) const;
   std::optional<Alias> alias(MDB_txn* txn, std::string_view address) const;
+  std::optional<AutoReply> auto_reply(MDB_txn* txn, MailboxNumber mailbox) const;
   std::optional<QueuedRecipient> queued(MDB_txn* txn, const QueueName& name) const;
   /// Without `next_due`.
   std::optional<QueueDomain> queue_domain(MDB_txn* txn, std::string_view name) const;

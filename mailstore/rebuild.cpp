@@ -161,12 +161,14 @@ class Rebuilder {
       case JournalKind::number:
       case JournalKind::queued:
       case JournalKind::queue_domain:
+      case JournalKind::auto_reply:
         break;
     }
     const auto key = from.text();
     const auto value = from.text();
     if (entry.kind == JournalKind::domain) domains_.take(entry.commit, key, value);
     if (entry.kind == JournalKind::alias) aliases_.take(entry.commit, key, value);
+    if (entry.kind == JournalKind::auto_reply) auto_replies_.take(entry.commit, key, value);
     if (entry.kind == JournalKind::queued) queued_.take(entry.commit, key, value);
     if (entry.kind == JournalKind::queue_domain) queue_domains_.take(entry.commit, key, value);
     if (entry.kind == JournalKind::mailbox) {
@@ -290,7 +292,7 @@ class Rebuilder {
       if (left_.contains({.id = header.id, .ordinal = place}) || !can_be_queued(remote.address)) continue;
       QueuedRecipient row{.name = {queue_domain_of(remote.address), header.id, place},
                           .address = remote.address,
-                          .reverse_path = envelope.reverse_path,
+                          .reverse_path = remote.returns_to.empty() ? envelope.reverse_path : remote.returns_to,
                           .server = envelope.server,
                           .octets = header.octets,
                           .notify = remote.notify};
@@ -352,6 +354,10 @@ class Rebuilder {
     });
     aliases_.each_living(
         [&](const std::string& key, const std::string& value) { lmdb::put(txn.get(), tables.aliases, key, value); });
+    auto_replies_.each_living([&](const std::string& key, const std::string& value) {
+      if (key.size() == 4 && numbers_.contains(from_big_endian<std::uint32_t>(key.data())))
+        lmdb::put(txn.get(), tables.auto_replies, key, value);
+    });
     txn.commit();
     std::vector<std::pair<std::string, std::string>> rows;
     mailboxes_.each_living([&](const std::string& key, const std::string& value) { rows.emplace_back(key, value); });
@@ -464,7 +470,7 @@ class Rebuilder {
   const std::function<void(std::uint64_t)>& progress_;
   SegmentCache segments_;
 
-  NewestRows domains_, mailboxes_, aliases_, queued_, queue_domains_;
+  NewestRows domains_, mailboxes_, aliases_, auto_replies_, queued_, queue_domains_;
   std::unordered_set<QueueId, QueueIdHash> left_;
   std::vector<QueuedRecipient> queue_;
   std::unordered_set<OwnerOf, OwnerHash> gone_;

@@ -3,6 +3,8 @@
 #include <sodium/crypto_shorthash_siphash24.h>
 #include <xxhash.h>
 
+#include <algorithm>
+
 #include "mailstore/codec.hpp"
 
 namespace mailstore {
@@ -12,11 +14,25 @@ constexpr std::uint32_t record_magic = 0x31525050;   // "PPR1"
 constexpr std::uint32_t segment_magic = 0x31535050;  // "PPS1"
 constexpr std::uint32_t footer_magic = 0x31465050;   // "PPF1"
 constexpr std::uint16_t record_version = 1;
-constexpr std::uint8_t envelope_version = 1;
+// Version 2 says of each remote recipient who of ours sends it on; without any, an envelope stays as it was.
+constexpr std::uint8_t envelope_version = 1, sent_on_envelope_version = 2;
+constexpr std::uint8_t flag_looped = 1;
 constexpr std::size_t checksum_at = record_header_octets - 8;
 
 constexpr std::uint16_t flag_stuffed = 1;
 constexpr std::uint8_t flag_eight_bit = 1, flag_utf8 = 2;
+
+std::uint64_t head_checksum(std::string_view head, const RecordKey& key) {
+  // The checksum's own place is left out: header up to it, then the envelope. Two passes would cost two finalisations.
+  std::uint64_t parts[2] = {keyed(head.substr(0, checksum_at), key), keyed(head.substr(record_header_octets), key)};
+  return keyed({reinterpret_cast<const char*>(parts), sizeof parts}, key);
+}
+
+bool is_marked(const Remote& remote) {
+  return !remote.sent_on_by.empty() || !remote.returns_to.empty() || remote.looped;
+}
+
+}  // namespace
 
 std::uint64_t keyed(std::string_view octets, const RecordKey& key) {
   unsigned char digest[8];
@@ -26,17 +42,10 @@ std::uint64_t keyed(std::string_view octets, const RecordKey& key) {
   return value;
 }
 
-std::uint64_t head_checksum(std::string_view head, const RecordKey& key) {
-  // The checksum's own place is left out: header up to it, then the envelope. Two passes would cost two finalisations.
-  std::uint64_t parts[2] = {keyed(head.substr(0, checksum_at), key), keyed(head.substr(record_header_octets), key)};
-  return keyed({reinterpret_cast<const char*>(parts), sizeof parts}, key);
-}
-
-}  // namespace
-
 void encode_envelope(const Envelope& envelope, std::string& out) {
   Encoder to(out);
-  to.number(envelope_version);
+  const bool marked = std::ranges::any_of(envelope.remotes, is_marked);
+  to.number(marked ? sent_on_envelope_version : envelope_version);
   to.number(static_cast<std::uint8_t>((envelope.eight_bit ? flag_eight_bit : 0) | (envelope.utf8 ? flag_utf8 : 0)));
   to.number(envelope.return_content);
   to.text(envelope.reverse_path).text(envelope.authenticated).text(envelope.server).text(envelope.envelope_id);
@@ -46,13 +55,17 @@ void encode_envelope(const Envelope& envelope, std::string& out) {
     to.text(owner.delivered_to).text(owner.original_recipient).text(owner.unique_id);
   }
   to.number(static_cast<std::uint32_t>(envelope.remotes.size()));
-  for (const auto& remote : envelope.remotes)
+  for (const auto& remote : envelope.remotes) {
     to.number(remote.notify).text(remote.address).text(remote.original_recipient);
+    if (!marked) continue;
+    to.number(static_cast<std::uint8_t>(remote.looped ? flag_looped : 0));
+    to.text(remote.sent_on_by).text(remote.returns_to);
+  }
 }
 
 Envelope decode_envelope(std::string_view octets) {
   Decoder from(octets, "envelope of a record");
-  from.version(envelope_version);
+  const auto version = from.version(sent_on_envelope_version);
   Envelope envelope;
   const auto flags = from.number<std::uint8_t>();
   envelope.eight_bit = (flags & flag_eight_bit) != 0;
@@ -78,6 +91,11 @@ Envelope decode_envelope(std::string_view octets) {
     remote.notify = from.number<std::uint8_t>();
     remote.address = from.text();
     remote.original_recipient = from.text();
+    if (version >= sent_on_envelope_version) {
+      remote.looped = (from.number<std::uint8_t>() & flag_looped) != 0;
+      remote.sent_on_by = from.text();
+      remote.returns_to = from.text();
+    }
     envelope.remotes.push_back(std::move(remote));
   }
   from.end();
@@ -86,7 +104,7 @@ Envelope decode_envelope(std::string_view octets) {
 
 OwnerLines owner_lines(std::string_view octets, std::uint16_t ordinal) {
   Decoder from(octets, "envelope of a record");
-  from.version(envelope_version);
+  from.version(sent_on_envelope_version);
   from.number<std::uint16_t>();  // flags and RET
   OwnerLines lines;
   lines.reverse_path = from.text();

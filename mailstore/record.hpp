@@ -59,6 +59,9 @@ std::optional<std::size_t> head_octets(std::string_view start);
 std::string front_lines(std::string_view reverse_path, std::string_view delivered_to);
 std::uint64_t front_octets(std::string_view reverse_path, std::string_view delivered_to);
 
+/// SipHash-2-4: what nobody can make collide who does not know the key.
+std::uint64_t keyed(std::string_view octets, const RecordKey& key);
+
 std::uint64_t body_checksum(std::string_view octets);
 
 /// First octets of a segment file.

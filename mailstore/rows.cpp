@@ -9,12 +9,17 @@ constexpr std::uint8_t row_version = 1;
 constexpr std::uint8_t retrieved_entry_version = 2;
 constexpr std::uint8_t flag_a = 1;
 // Version 2 of domains has quota, catch-all and plus addressing, version 3 the settings of a remote one, which others
-// do not carry, version 4 who may fetch its mail, and how one of ours fetches its own if it does.
+// do not carry, version 4 who gets a copy of all its mail, who may fetch that of a remote one, and how one of ours
+// fetches its own if it does.
 constexpr std::uint8_t domain_version = 4;
 // Version 2 of mailboxes tells a quota of none from no quota of its own, version 3 has a secret for APOP, version 4
-// what it may send as.
-constexpr std::uint8_t mailbox_version = 4;
-constexpr std::uint8_t flag_locked = 1, flag_removed = 2, flag_no_plus = 4, flag_quota = 8, flag_fetch = 16;
+// what it may send as, version 5 where its mail goes on to.
+constexpr std::uint8_t mailbox_version = 5;
+// Of an alias with an owner; any other stays as it was.
+constexpr std::uint8_t owned_alias_version = 2;
+constexpr std::uint8_t flag_locked = 1, flag_removed = 2, flag_no_plus = 4, flag_quota = 8, flag_keep_copy = 16,
+                       flag_auto_reply = 32;                              // of a mailbox
+constexpr std::uint8_t flag_fetch = 16;                                   // of a domain
 constexpr std::uint8_t flag_relay = 1, flag_no_esmtp = 2, flag_hold = 4;  // of the settings of a remote domain
 
 template <std::unsigned_integral T>
@@ -216,7 +221,7 @@ void encode(const Domain& domain, std::string& out) {
       (domain.locked ? flag_locked : 0) | (domain.plus_addressing ? 0 : flag_no_plus) | (fetches ? flag_fetch : 0);
   to.number(domain_version).number(std::to_underlying(domain.kind)).number(static_cast<std::uint8_t>(flags));
   to.number(domain.created).text(domain.alias_of);
-  to.number(domain.quota_octets).text(domain.catch_all);
+  to.number(domain.quota_octets).text(domain.catch_all).text(domain.journal);
   if (domain.kind == DomainKind::remote) encode(domain.remote, to);
   if (fetches) encode(domain.fetch, to);
 }
@@ -236,6 +241,7 @@ Domain decode_domain(std::string_view name, std::string_view value) {
     domain.quota_octets = from.number<std::uint64_t>();
     domain.catch_all = from.text();
   }
+  if (version >= 4) domain.journal = from.text();
   if (version >= 3 && domain.kind == DomainKind::remote) domain.remote = decode_remote(from, version);
   if ((flags & flag_fetch) != 0) domain.fetch = decode_fetch(from);
   from.end();
@@ -247,13 +253,16 @@ void encode(const MailboxRow& row, std::string& out) {
   Encoder to(out);
   to.number(mailbox_version);
   to.number(static_cast<std::uint8_t>((box.locked ? flag_locked : 0) | (row.removed ? flag_removed : 0) |
-                                      (box.quota_octets ? flag_quota : 0)));
+                                      (box.quota_octets ? flag_quota : 0) | (box.keep_copy ? flag_keep_copy : 0) |
+                                      (box.auto_reply ? flag_auto_reply : 0)));
   to.number(std::to_underlying(box.number)).number(box.created).number(row.removed_at);
   to.number(box.quota_octets.value_or(0)).number(box.quota_messages).number(box.credential.version);
   to.text(box.display).text(box.credential.password_hash).text(box.credential.scram_sha256);
   to.text(box.apop_secret);
   to.number(static_cast<std::uint8_t>(box.send_as.size()));
   for (const auto& grant : box.send_as) to.text(grant);
+  to.number(static_cast<std::uint8_t>(box.forward.size()));
+  for (const auto& target : box.forward) to.text(target);
 }
 
 MailboxRow decode_mailbox(std::string_view key, std::string_view value) {
@@ -278,24 +287,64 @@ MailboxRow decode_mailbox(std::string_view key, std::string_view value) {
   if (version >= 3) box.apop_secret = from.text();
   const auto grants = version >= 4 ? from.number<std::uint8_t>() : std::uint8_t{0};
   for (std::uint8_t i = 0; i < grants; ++i) box.send_as.emplace_back(from.text());
+  box.keep_copy = (flags & flag_keep_copy) != 0;
+  box.auto_reply = (flags & flag_auto_reply) != 0;
+  const auto targets = version >= 5 ? from.number<std::uint8_t>() : std::uint8_t{0};
+  for (std::uint8_t i = 0; i < targets; ++i) box.forward.emplace_back(from.text());
   from.end();
   return row;
 }
 
 void encode(const Alias& alias, std::string& out) {
   Encoder to(out);
-  to.number(row_version).number(static_cast<std::uint32_t>(alias.targets.size()));
+  to.number(alias.owner.empty() ? row_version : owned_alias_version);
+  to.number(static_cast<std::uint32_t>(alias.targets.size()));
   for (const auto& target : alias.targets) to.text(target);
+  if (!alias.owner.empty()) to.text(alias.owner);
 }
 
 Alias decode_alias(std::string_view key, std::string_view value) {
   Decoder from(value, "row of an alias");
-  from.version(row_version);
+  const auto version = from.version(owned_alias_version);
   Alias alias{.address = address_of(key), .targets = {}};
   const auto count = from.number<std::uint32_t>();
   for (std::uint32_t i = 0; i < count; ++i) alias.targets.emplace_back(from.text());
+  if (version >= owned_alias_version) alias.owner = from.text();
   from.end();
   return alias;
+}
+
+AnsweredKey::AnsweredKey(MailboxNumber mailbox, std::uint64_t sender) {
+  store_key(std::to_underlying(mailbox), octets);
+  store_key(sender, octets + 4);
+}
+
+void encode(const AutoReply& reply, std::string& out) {
+  Encoder(out).number(row_version).number(reply.from).number(reply.until).text(reply.subject).text(reply.text);
+}
+
+AutoReply decode_auto_reply(std::string_view value) {
+  Decoder from(value, "automatic reply of a mailbox");
+  from.version(row_version);
+  AutoReply reply;
+  reply.from = from.number<std::uint64_t>();
+  reply.until = from.number<std::uint64_t>();
+  reply.subject = from.text();
+  reply.text = from.text();
+  from.end();
+  return reply;
+}
+
+void encode_answered(std::uint64_t when, std::string& out) {
+  Encoder(out).number(row_version).number(when);
+}
+
+std::uint64_t decode_answered(std::string_view value) {
+  Decoder from(value, "note of an automatic reply");
+  from.version(row_version);
+  const auto when = from.number<std::uint64_t>();
+  from.end();
+  return when;
 }
 
 }  // namespace mailstore

@@ -32,6 +32,12 @@ struct MailboxKey {
   operator std::string_view() const { return {octets, sizeof octets}; }
   char octets[4];
 };
+/// auto_replies: the reply itself lies under its MailboxKey, behind it who was answered, by a hash of the sender.
+struct AnsweredKey {
+  AnsweredKey(MailboxNumber mailbox, std::uint64_t sender);
+  operator std::string_view() const { return {octets, sizeof octets}; }
+  char octets[12];
+};
 /// "local@domain" to "domain NUL local": addresses of a domain lie together. The last @ divides.
 std::string address_key(std::string_view address);
 std::string address_of(std::string_view key);
@@ -95,5 +101,11 @@ MailboxRow decode_mailbox(std::string_view key, std::string_view value);
 
 void encode(const Alias& alias, std::string& out);
 Alias decode_alias(std::string_view key, std::string_view value);
+
+void encode(const AutoReply& reply, std::string& out);
+AutoReply decode_auto_reply(std::string_view value);
+/// When a sender was answered, microseconds since the Unix epoch.
+void encode_answered(std::uint64_t when, std::string& out);
+std::uint64_t decode_answered(std::string_view value);
 
 }  // namespace mailstore

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <sodium/core.h>
+#include <sodium/crypto_generichash.h>
 #include <sodium/randombytes.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -260,6 +261,14 @@ void Store::wait_told() {
   nothing.rows = 0;
   nothing.apply = [](Change&) -> Result<void> { return {}; };
   (void)impl_->committer->run(std::move(nothing));  // callers are told in the order in which they came
+}
+
+std::string Store::secret(std::string_view purpose) const {
+  const auto& key = impl_->core.identity.key;
+  std::string made(32, '\0');
+  crypto_generichash(reinterpret_cast<unsigned char*>(made.data()), made.size(),
+                     reinterpret_cast<const unsigned char*>(purpose.data()), purpose.size(), key.data(), key.size());
+  return made;
 }
 
 CommitCounters Store::counters() const {

@@ -100,6 +100,9 @@ struct MailboxChange {
   std::optional<Credential> credential;
   std::optional<std::string> apop_secret;           ///< empty: none
   std::optional<std::vector<std::string>> send_as;  ///< in place of what it was; `conflict` beyond its limits
+  std::optional<std::vector<std::string>> forward;  ///< the same; `conflict` too where it leads back to the mailbox
+  std::optional<bool> keep_copy;
+  std::optional<std::optional<AutoReply>> auto_reply;  ///< the inner nullopt: none; who was answered is forgotten
 };
 
 struct DomainChange {
@@ -107,6 +110,7 @@ struct DomainChange {
   std::optional<std::string> catch_all;  ///< canonical; empty: none
   std::optional<std::uint64_t> quota_octets;
   std::optional<bool> plus_addressing;
+  std::optional<std::string> journal;    ///< canonical; empty: none
   std::optional<FetchSettings> fetch;    ///< in place of all that were
   std::optional<RemoteSettings> remote;  ///< in place of all that were
 };
@@ -216,9 +220,17 @@ class Store {
   /// Purges the mailboxes that were removed at `before` (microseconds since the Unix epoch) or earlier, in pieces, with
   /// rests.
   asio::awaitable<Result<PurgeResult>> purge_removed(std::uint64_t before);
-  /// Adds the alias or replaces its targets. `conflict` for a loop or a mailbox of that name.
+  /// Notes that a mailbox answers `sender` (canonical) by itself at `when` (microseconds since the Unix epoch), durable
+  /// on success. False: it has done so within `period` before, has no answer any more, or remembers as many as it may.
+  asio::awaitable<Result<bool>> note_answered(MailboxNumber mailbox, std::string sender, std::uint64_t when,
+                                              std::chrono::seconds period);
+  /// Adds the alias or replaces its targets and owner. `conflict` for a loop or a mailbox of that name.
   asio::awaitable<Result<void>> put_alias(Alias alias);
   asio::awaitable<Result<void>> remove_alias(std::string address);
+
+  /// 32 octets, the same at each call and in each process, that nobody can know who does not have the store: another
+  /// for each `purpose`.
+  std::string secret(std::string_view purpose) const;
 
   // ---- care
 

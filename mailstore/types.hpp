@@ -66,6 +66,9 @@ struct Remote {
   std::string address;             ///< canonical forward-path, at most 320 octets
   std::string original_recipient;  ///< ORCPT as received: type, ";", the address still in xtext; empty if none
   std::uint8_t notify = 0;         ///< NOTIFY flags (RFC 3461), 0: not given
+  std::string sent_on_by{};        ///< the alias or mailbox of ours that leads there; empty: the peer named it
+  std::string returns_to{};  ///< the reverse-path in place of the message's (a group's owner); empty: the message's
+  bool looped = false;       ///< the message has been at `sent_on_by` before: it is not sent there again
 };
 
 /// Everything about a message that is not its octets; stands in its record and is kept for ever.

@@ -1,5 +1,8 @@
 #include "smtpd/server.hpp"
 
+#include <cerrno>
+#include <cstring>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <thread>
 #include <utility>
@@ -23,6 +26,36 @@ std::vector<common::config::Server> smtp_servers(const common::config::Config& c
   return servers;
 }
 
+/// Without the store's own key.
+std::expected<routing::Srs::Terms, std::string> read_srs_keys(const common::config::Srs& srs) {
+  routing::Srs::Terms terms;
+  terms.domain = srs.domain;
+  terms.max_age = std::chrono::floor<std::chrono::days>(srs.max_age);
+  if (srs.key_file.empty()) return terms;
+  std::ifstream file{srs.key_file};
+  if (!file) return std::unexpected("srs.key_file " + srs.key_file.string() + ": " + std::strerror(errno));
+  constexpr std::size_t least = 16;  // octets of a key that nobody guesses
+  for (std::string line; std::getline(file, line);) {
+    if (line.ends_with('\r')) line.pop_back();
+    if (line.empty()) continue;
+    if (line.size() < least) {
+      return std::unexpected("srs.key_file " + srs.key_file.string() + ": a key is shorter than " +
+                             std::to_string(least) + " octets; make one with 'openssl rand -base64 32'");
+    }
+    terms.keys.push_back(std::move(line));
+  }
+  if (terms.keys.empty()) {
+    return std::unexpected("srs.key_file " + srs.key_file.string() +
+                           ": no key is in it; write one on its first line, or leave the setting out");
+  }
+  return terms;
+}
+
+std::shared_ptr<const routing::Srs> make_srs(routing::Srs::Terms terms, const mailstore::Store& store) {
+  terms.keys.push_back(store.secret("reverse-paths of forwarded mail"));
+  return std::make_shared<const routing::Srs>(std::move(terms));
+}
+
 /// Those that listen, and whose terms are kept.
 std::vector<common::config::Server> with_local_server(std::vector<common::config::Server> servers,
                                                       const common::config::Config& config) {
@@ -39,7 +72,7 @@ std::string too_many_connections(const common::config::Server& server) {
 }  // namespace
 
 std::expected<SmtpService::VirtualServers, std::string> SmtpService::make_servers(
-    const std::vector<common::config::Server>& servers) {
+    const std::vector<common::config::Server>& servers, const std::shared_ptr<const routing::Srs>& srs) {
   VirtualServers made;
   for (const auto& server : servers) {
     auto tls = common::net::TlsContext::load(server.tls);
@@ -49,7 +82,7 @@ std::expected<SmtpService::VirtualServers, std::string> SmtpService::make_server
     virtual_server->tls = std::move(*tls);
     if (!server.milters.use.empty())
       virtual_server->filters = std::make_shared<const milter::FilterTerms>(milter::make_filter_terms(server));
-    virtual_server->reporting = report::make_reporting(server);
+    virtual_server->reporting = report::make_reporting(server, srs);
     virtual_server->idle_timeout = server.connections.idle_timeout;
     made.emplace(server.id, std::move(virtual_server));
   }
@@ -62,8 +95,12 @@ std::expected<void, std::string> SmtpService::prepare(const common::config::Conf
     return std::unexpected("no server of kind \"smtp\" or \"lmtp\" is configured; add a file to " +
                            (config.file.parent_path() / "servers").string());
   }
+  // The store's own key is known once it is open.
+  auto keys = read_srs_keys(config.suite.srs);
+  if (!keys) return std::unexpected(std::move(keys.error()));
+  srs_terms_ = std::move(*keys);
   const auto all = with_local_server(servers, config);
-  auto made = make_servers(all);
+  auto made = make_servers(all, nullptr);
   if (!made) return std::unexpected(std::move(made.error()));
   servers_.set(std::make_shared<const VirtualServers>(std::move(*made)));
 
@@ -101,12 +138,20 @@ std::expected<void, std::string> SmtpService::start() {
   auto opened = mailstore::Store::open(store_options_);
   if (!opened) return std::unexpected(std::move(opened.error().detail));
   store_ = std::move(*opened);
+  const auto srs = make_srs(srs_terms_, *store_);
+  VirtualServers complete;
+  for (const auto& [id, server] : *servers_.get()) {
+    auto with_srs = std::make_shared<VirtualServer>(*server);
+    with_srs->reporting.srs = srs;
+    complete.emplace(id, std::move(with_srs));
+  }
+  servers_.set(std::make_shared<const VirtualServers>(std::move(complete)));
   verifier_.emplace(std::max(1U, std::thread::hardware_concurrency()), remembered_passwords);
   resolver_.emplace();
   auto configured = resolver_->configure(dns_);
   if (!configured) return std::unexpected(std::move(configured.error()));
   auto dispatch = outbound::Dispatch::make(*store_, *resolver_, common::system_clock_source(), configured_,
-                                           listeners_->addresses(), store_options_.keep_done);
+                                           listeners_->addresses(), srs, store_options_.keep_done);
   if (!dispatch) return std::unexpected(std::move(dispatch.error()));
   dispatch_ = std::move(*dispatch);
   auto means = dispatch_->means();
@@ -184,14 +229,17 @@ std::expected<std::vector<std::string>, std::string> SmtpService::reload(const c
   const auto servers = smtp_servers(config);
   if (servers.empty())
     return std::unexpected("no server of kind \"smtp\" or \"lmtp\" is left in the new configuration");
+  auto keys = read_srs_keys(config.suite.srs);
+  if (!keys) return std::unexpected(std::move(keys.error()));
+  const auto srs = make_srs(*keys, *store_);
   const auto all = with_local_server(servers, config);
-  auto made = make_servers(all);
+  auto made = make_servers(all, srs);
   if (!made) return std::unexpected(std::move(made.error()));
   auto dns = common::dns::read_settings(config.suite.dns);
   if (!dns) return std::unexpected(std::move(dns.error()));
   auto configured = resolver_->configure(*dns);
   if (!configured) return std::unexpected(std::move(configured.error()));
-  if (auto planned = dispatch_->reload(servers); !planned) {
+  if (auto planned = dispatch_->reload(servers, srs); !planned) {
     (void)resolver_->configure(dns_);  // they were good before
     return std::unexpected(std::move(planned.error()));
   }
@@ -203,12 +251,13 @@ std::expected<std::vector<std::string>, std::string> SmtpService::reload(const c
   auto reloaded = listeners_->reload(all);
   if (!reloaded) {
     servers_.set(old);
-    (void)dispatch_->reload(configured_);  // they were good before
+    (void)dispatch_->reload(configured_, make_srs(srs_terms_, *store_));  // they were good before
     (void)resolver_->configure(dns_);
     return std::unexpected(std::move(reloaded.error()));
   }
   servers_.set(std::make_shared<const VirtualServers>(std::move(*made)));
   configured_ = servers;
+  srs_terms_ = std::move(*keys);
   dns_ = std::move(*dns);
   guard_->set_terms(common::auth::make_guard_terms(config.suite.guessing));
   return std::vector<std::string>{};

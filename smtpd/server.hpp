@@ -18,6 +18,7 @@
 #include "smtpd/fetch/fetcher.hpp"
 #include "smtpd/folders/folders.hpp"
 #include "smtpd/outbound/dispatch.hpp"
+#include "smtpd/routing/srs.hpp"
 #include "smtpd/session/session.hpp"
 
 namespace smtpd {
@@ -36,7 +37,8 @@ class SmtpService final : public common::daemon::Service {
  private:
   /// By id, the file's name.
   using VirtualServers = std::map<std::string, std::shared_ptr<const VirtualServer>, std::less<>>;
-  static std::expected<VirtualServers, std::string> make_servers(const std::vector<common::config::Server>& servers);
+  static std::expected<VirtualServers, std::string> make_servers(const std::vector<common::config::Server>& servers,
+                                                                 const std::shared_ptr<const routing::Srs>& srs);
   Services services();
   /// Who takes mail that is fetched; null: nobody is configured.
   std::shared_ptr<const VirtualServer> taker() const;
@@ -46,6 +48,7 @@ class SmtpService final : public common::daemon::Service {
   void start_folders();
   asio::awaitable<void> serve(common::net::Worker& worker, common::net::Stream stream, common::net::Door door);
 
+  routing::Srs::Terms srs_terms_;  ///< in force, without the store's own key
   mailstore::Options store_options_;
   std::shared_ptr<mailstore::Store> store_;
   std::optional<common::auth::Verifier> verifier_;

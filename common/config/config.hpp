@@ -61,6 +61,12 @@ struct Guessing {
   Duration known_for{};
   std::vector<std::string> trusted;
 };
+/// Reverse-paths of ours for strangers' mail that we send on.
+struct Srs {
+  std::string domain;  ///< empty: that of the address which the mail was for
+  std::filesystem::path key_file;
+  Duration max_age{};
+};
 struct Suite {
   Store store;
   Run run;
@@ -69,6 +75,7 @@ struct Suite {
   Dns dns;
   Metrics metrics;
   Guessing guessing;
+  Srs srs;
 };
 
 enum class Kind : std::uint8_t { smtp, lmtp, pop3 };

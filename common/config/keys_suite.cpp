@@ -181,6 +181,26 @@ const std::vector<Key> table = {
      .suite = [](Suite& s) -> Slot { return &s.dns.timeout; },
      .doc = "How long one lookup may last; then it has failed for the moment."},
 
+    {.name = "srs.domain",
+     .type = K::domain,
+     .defaults = {{every, R"("")"}},
+     .suite = [](Suite& s) -> Slot { return &s.srs.domain; },
+     .doc = "The domain of the reverse-paths with which strangers' mail is sent on; what comes back to it must reach "
+            "this server; empty: the domain of the address that the mail was for."},
+    {.name = "srs.key_file",
+     .type = K::path,
+     .defaults = {{every, R"("")"}},
+     .suite = [](Suite& s) -> Slot { return &s.srs.key_file; },
+     .doc = "A file with a key on each line: the first signs those reverse-paths, all are believed; servers that share "
+            "the mail of a domain share it; empty: a key of the store's own, which is believed in any case."},
+    {.name = "srs.max_age",
+     .type = K::time,
+     .defaults = {{every, R"("21d")"}},
+     .least = 86'400'000,
+     .most = 500 * std::int64_t{86'400'000},
+     .suite = [](Suite& s) -> Slot { return &s.srs.max_age; },
+     .doc = "How long mail may come back to them, in whole days."},
+
     {.name = "metrics.listen",
      .ready = nowhere,
      .type = K::text,

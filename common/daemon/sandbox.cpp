@@ -104,6 +104,7 @@ std::vector<Need> needs_of(const config::Config& config, const Serves& serves) {
   if (suite.log.target.starts_with('/')) add_file(needs, "log.target", suite.log.target, Access::files);
   add_file(needs, "the configuration", config.file, Access::read);
   needs.push_back({"the configuration", config.file.parent_path() / "servers", Access::read});
+  if (serves(config::Kind::smtp)) add_file(needs, "srs.key_file", suite.srs.key_file, Access::read);
   for (const auto& server : config.servers) {
     if (serves(server.kind)) add_server(needs, server);
   }

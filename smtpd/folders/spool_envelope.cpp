@@ -35,7 +35,7 @@ std::expected<bool, SpoolEnvelope::Fault> SpoolEnvelope::take_recipient(const Ch
   if (found->outcome != routing::Outcome::found) {
     found->outcome = routing::Outcome::found;
     found->targets.clear();
-    found->remotes = {common::format_address(question.recipient)};
+    found->remotes = {{common::format_address(question.recipient), {}, {}}};
   }
   const auto step = conversation_.on_recipient(question, std::move(*found));
   const auto& reply = std::get<Send>(step).reply;

@@ -29,7 +29,8 @@ struct Message {
   bool eight_bit = false;           ///< came with BODY=8BITMIME
   bool utf8 = false;                ///< came with SMTPUTF8
   bool stuffed = false;             ///< a dot is stuffed in the stored octets
-  std::uint64_t octets = 0;         ///< real octets, for SIZE
+  std::string front;                ///< lines before the stored octets, with CRLF; none begins with a dot
+  std::uint64_t octets = 0;         ///< real octets, for SIZE, without `front`
   std::uint64_t stored_octets = 0;  ///< as they lie
   std::vector<Recipient> recipients;
 };

@@ -9,6 +9,7 @@
 #include "smtpd/outbound/reply_answer.hpp"
 #include "smtpd/outbound/scheduler_run.hpp"
 #include "smtpd/protocol/xtext.hpp"
+#include "smtpd/routing/forwarding.hpp"
 
 /// One message to some recipients of one domain: the way is worked out anew from the live directory, then it goes.
 namespace smtpd::outbound {
@@ -40,19 +41,30 @@ std::uint64_t header_octets_of(const mailstore::OpenMessage& message) {
 /// An address on its way out whose domain became ours, or whose people moved on.
 bool is_elsewhere(const routing::Resolution& found, const std::string& address) {
   return found.outcome != routing::Outcome::found || !found.targets.empty() || found.remotes.size() != 1 ||
-         found.remotes.front() != address;
+         found.remotes.front().address != address;
 }
 
-Message make_message(const mailstore::Envelope& envelope, const mailstore::OpenMessage& open,
-                     const std::vector<mailstore::QueuedRecipient>& recipients,
-                     const std::map<std::uint16_t, std::string>& originals) {
+using Remotes = std::map<std::uint16_t, mailstore::Remote>;
+
+/// What the envelope says of a recipient.
+const mailstore::Remote& remote_of(const Remotes& remotes, const mailstore::QueuedRecipient& recipient) {
+  static const mailstore::Remote none;
+  const auto found = remotes.find(recipient.name.ordinal);
+  return found == remotes.end() ? none : found->second;
+}
+
+/// `return_path` and what stands in front hold for all of `recipients`.
+Message make_message(const mailstore::Envelope& envelope, std::string return_path, const mailstore::OpenMessage& open,
+                     const std::vector<mailstore::QueuedRecipient>& recipients, const Remotes& remotes) {
   Message message;
   message.id = mailstore::format_id(recipients.front().name.id);
-  message.reverse_path = envelope.reverse_path;
+  message.reverse_path = std::move(return_path);
+  message.front = routing::format_delivered_to(remote_of(remotes, recipients.front()));
   if (!envelope.envelope_id.empty()) message.envelope_id = encode_xtext(envelope.envelope_id);
   message.return_content = static_cast<ReturnContent>(envelope.return_content);
   message.eight_bit = envelope.eight_bit;
-  message.utf8 = envelope.utf8;
+  const bool plain = std::ranges::all_of(message.front, [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+  message.utf8 = envelope.utf8 || !plain;
   message.stuffed = open.stuffed;
   message.octets = recipients.front().octets;
   message.stored_octets = open.stored_octets;
@@ -60,8 +72,7 @@ Message make_message(const mailstore::Envelope& envelope, const mailstore::OpenM
     Recipient to;
     to.path = recipient.address;
     to.notify = recipient.notify;
-    if (const auto original = originals.find(recipient.name.ordinal); original != originals.end())
-      to.original_recipient = original->second;
+    to.original_recipient = remote_of(remotes, recipient).original_recipient;
     message.recipients.push_back(std::move(to));
   }
   return message;
@@ -94,8 +105,7 @@ asio::awaitable<void> Scheduler::attempt(Run& run, Group group) {
   // Nothing is kept of the others: a message may have thousands, and each of their domains an attempt of its own.
   for (const auto& recipient : group.recipients) {
     const auto ordinal = recipient.name.ordinal;
-    if (ordinal >= envelope.remotes.size() || envelope.remotes[ordinal].original_recipient.empty()) continue;
-    group.originals.emplace(ordinal, std::move(envelope.remotes[ordinal].original_recipient));
+    if (ordinal < envelope.remotes.size()) group.remotes.emplace(ordinal, std::move(envelope.remotes[ordinal]));
   }
   envelope.owners = {};
   envelope.remotes = {};
@@ -115,6 +125,9 @@ asio::awaitable<void> Scheduler::attempt(Run& run, Group group) {
     co_return;
   }
 
+  co_await return_circling(*plan, group);
+  if (group.recipients.empty()) co_return;
+
   // The directory as it is now: a domain may have become ours since, an alias may lead elsewhere.
   std::optional<mailstore::Domain> remote;
   struct Moved {
@@ -124,6 +137,7 @@ asio::awaitable<void> Scheduler::attempt(Run& run, Group group) {
   };
   std::vector<Moved> moved;
   bool trouble = false;
+  const routing::Returns returns{*plan->reporting.srs, std::chrono::floor<std::chrono::days>(now())};
   {
     const auto directory = store_.directory();
     auto settings = routing::find_remote_domain(*directory, run.domain);
@@ -132,7 +146,8 @@ asio::awaitable<void> Scheduler::attempt(Run& run, Group group) {
     std::erase_if(group.recipients, [&](mailstore::QueuedRecipient& recipient) {
       auto address = common::parse_address(recipient.address);
       if (!address) return false;
-      auto found = routing::resolve(*directory, *address, plan->reporting.default_domain, routing::Relay::allowed);
+      auto found = routing::resolve(*directory, *address, plan->reporting.default_domain, routing::Relay::allowed,
+                                    nullptr, &returns);
       trouble = trouble || !found;
       if (!found || !is_elsewhere(*found, recipient.address)) return false;
       const auto room = routing::check_room(*directory, found->targets, std::nullopt, plan->reporting.default_domain);
@@ -152,7 +167,7 @@ asio::awaitable<void> Scheduler::attempt(Run& run, Group group) {
       continue;
     }
     if (found.outcome == routing::Outcome::found) {
-      co_await expand(recipient, group.originals[recipient.name.ordinal], envelope, *opened, std::move(found));
+      co_await expand(recipient, remote_of(group.remotes, recipient), envelope, *opened, std::move(found));
       continue;
     }
     mailstore::Attempt attempt;
@@ -177,10 +192,58 @@ asio::awaitable<void> Scheduler::attempt(Run& run, Group group) {
     run.on_trouble(std::move(attempt), plan->schedule);
     co_return;
   }
-  auto carrying = carry(run, group, envelope, *opened, *plan, std::move(*hop));
-  const auto kept = co_await std::move(carrying);
-  std::erase_if(release.hands, [&](const Hand& hand) { return std::ranges::find(kept, hand) != kept.end(); });
-  run.kept.insert(run.kept.end(), kept.begin(), kept.end());
+  auto parts = divide(std::move(group));
+  for (auto& part : parts) {
+    auto carrying = carry(run, part, envelope, *opened, *plan, *hop);
+    const auto kept = co_await std::move(carrying);
+    std::erase_if(release.hands, [&](const Hand& hand) { return std::ranges::find(kept, hand) != kept.end(); });
+    run.kept.insert(run.kept.end(), kept.begin(), kept.end());
+  }
+}
+
+/// By what their copies of the message begin with, and by its reverse-path.
+std::vector<Scheduler::Group> Scheduler::divide(Group group) {
+  std::vector<Group> parts;
+  for (auto& recipient : group.recipients) {
+    auto remote = remote_of(group.remotes, recipient);
+    auto same = std::ranges::find_if(parts, [&](const Group& part) {
+      const auto& other = remote_of(part.remotes, part.recipients.front());
+      return other.sent_on_by == remote.sent_on_by && other.returns_to == remote.returns_to;
+    });
+    if (same == parts.end())
+      same = parts.insert(parts.end(), Group{group.id, group.server, group.reroute, group.changes, {}, {}});
+    same->remotes.emplace(recipient.name.ordinal, std::move(remote));
+    same->recipients.push_back(std::move(recipient));
+  }
+  return parts;
+}
+
+/// That of a stranger whose mail we send on, of a group's owner, or of our own people (S65).
+mailstore::Result<std::string> Scheduler::return_path(const ServerPlan& plan, const mailstore::Envelope& envelope,
+                                                      const mailstore::Remote& remote) {
+  const auto directory = store_.directory();
+  const routing::Returns returns{*plan.reporting.srs, std::chrono::floor<std::chrono::days>(now())};
+  auto path = routing::find_return_path(*directory, envelope.reverse_path, remote, returns);
+  if (path && *path == envelope.reverse_path) path = leaving_path(*directory, envelope, plan.reporting.masquerade);
+  return path;
+}
+
+/// Those that the message would go in circles for: whoever sent it is told.
+asio::awaitable<void> Scheduler::return_circling(const ServerPlan& plan, Group& group) {
+  std::vector<Failure> failures;
+  std::erase_if(group.recipients, [&](mailstore::QueuedRecipient& recipient) {
+    if (!remote_of(group.remotes, recipient).looped) return false;
+    mailstore::Attempt attempt;
+    attempt.at = now();
+    attempt.answer = {0, "5.4.6",
+                      "the message was forwarded from " + remote_of(group.remotes, recipient).sent_on_by +
+                          " before: it goes in circles"};
+    log::info("message.failed",
+              {{"id", mailstore::format_id(group.id)}, {"to", recipient.address}, {"why", attempt.answer.text}});
+    failures.push_back({std::move(recipient), std::move(attempt), {}});
+    return true;
+  });
+  if (!failures.empty()) co_await give_up(plan, group.id, std::move(failures));
 }
 
 /// Trouble of our own, with this message.
@@ -236,13 +299,12 @@ asio::awaitable<std::vector<Scheduler::Hand>> Scheduler::carry(Run& run, Group& 
   } lane{*this, run, destination, owner};
   drop_changed(group);
   if (group.recipients.empty()) co_return kept;
-  auto path = leaving_path(*store_.directory(), envelope, plan.reporting.masquerade);
+  auto path = return_path(plan, envelope, remote_of(group.remotes, group.recipients.front()));
   if (!path) {
     co_await put_off(plan, std::move(group), "the directory could not be read");
     co_return kept;
   }
-  auto message = make_message(envelope, open, group.recipients, group.originals);
-  message.reverse_path = std::move(*path);
+  const auto message = make_message(envelope, std::move(*path), open, group.recipients, group.remotes);
 
   Route route;
   route.domain = run.domain;
@@ -405,7 +467,7 @@ asio::awaitable<void> Scheduler::wait_for_room(Run& run, const ServerPlan& plan,
 }
 
 /// It goes on under the id of a copy, to mailboxes of ours or to other addresses.
-asio::awaitable<void> Scheduler::expand(const mailstore::QueuedRecipient& recipient, const std::string& original,
+asio::awaitable<void> Scheduler::expand(const mailstore::QueuedRecipient& recipient, const mailstore::Remote& before,
                                         const mailstore::Envelope& envelope, const mailstore::OpenMessage& message,
                                         routing::Resolution found) {
   auto copying = queue_.copy(recipient.name.id);
@@ -419,16 +481,16 @@ asio::awaitable<void> Scheduler::expand(const mailstore::QueuedRecipient& recipi
     mailstore::Owner owner;
     owner.mailbox = target.mailbox;
     owner.delivered_to = std::move(target.address);
-    owner.original_recipient = original;
+    owner.original_recipient = before.original_recipient;
     owner.notify = recipient.notify;
     onward.owners.push_back(std::move(owner));
   }
-  for (auto& address : found.remotes) {
-    mailstore::Remote next;
-    next.address = std::move(address);
-    next.original_recipient = original;
-    next.notify = recipient.notify;
-    onward.remotes.push_back(std::move(next));
+  for (auto& next : found.remotes) {
+    // What led here before still holds where nothing else leads on.
+    if (next.by.empty()) next.by = before.sent_on_by;
+    if (next.returns_to.empty()) next.returns_to = before.returns_to;
+    onward.remotes.push_back(
+        routing::make_remote(std::move(next), envelope.reverse_path, {recipient.notify, before.original_recipient}));
   }
   mailstore::Attempt attempt;
   attempt.at = now();

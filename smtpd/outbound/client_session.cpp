@@ -60,6 +60,7 @@ asio::awaitable<bool> ClientSession::open() {
 
 asio::awaitable<void> ClientSession::send(const Message& message, const Body& body, std::vector<Answer>& answers) {
   body_ = body;
+  front_ = message.front;
   plans_.clear();
   co_await run(conversation_.send(message, answers));
 }
@@ -179,7 +180,8 @@ asio::awaitable<Step> ClientSession::transmit(Transmit what) {
       co_await transmit_converted();
     } else {
       const std::string_view closing = what.closing == Closing::dot ? ".\r\n" : "";
-      co_await stream_.write_file(conversation_.output(), body_.descriptor, body_.offset, body_.octets, closing);
+      const auto before = std::string{conversation_.output()} + std::string{front_};
+      co_await stream_.write_file(before, body_.descriptor, body_.offset, body_.octets, closing);
     }
     conversation_.sent();
     co_return conversation_.on_transmitted();
@@ -206,6 +208,7 @@ asio::awaitable<Step> ClientSession::transmit(Transmit what) {
 asio::awaitable<void> ClientSession::transmit_converted() {
   SevenBitConverter converter{plans_};
   std::string out{conversation_.output()};
+  converter.feed(front_, out);
   for (std::uint64_t at = 0; at < body_.octets;) {
     const auto piece = read_piece(body_, at, worker_.scratch().first(piece_octets));
     converter.feed(piece, out);
@@ -222,6 +225,7 @@ asio::awaitable<Step> ClientSession::examine() {
   MessageExaminer examiner;
   std::string failed;
   std::uint64_t since = 0;
+  examiner.feed(front_);
   for (std::uint64_t at = 0; at < body_.octets && failed.empty();) {
     try {
       const auto piece = read_piece(body_, at, worker_.scratch().first(piece_octets));

@@ -77,6 +77,7 @@ class ClientSession {
   ClientConversation conversation_;
   std::string tls_facts_;
   Body body_;
+  std::string_view front_;            ///< of the running message
   std::vector<EntityPlan> plans_;     ///< of the running message, if it was looked at
   std::uint64_t heard_ = UINT64_MAX;  ///< replies when the running wait began
 };

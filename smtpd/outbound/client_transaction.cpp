@@ -64,7 +64,7 @@ Step ClientConversation::send(const Message& message, std::vector<Answer>& answe
   with_utf8_ = message.utf8;
   heard_ = sending_ = all_sent_ = false;
 
-  if (offered_.size && offered_.most != 0 && message.octets > offered_.most) {
+  if (offered_.size && offered_.most != 0 && message.octets + message.front.size() > offered_.most) {
     // RFC 1870 6.1: said before anything is sent.
     answer_unanswered(own_answer(
         Stage::ours, "5.3.4",
@@ -149,7 +149,7 @@ void ClientConversation::say_mail() {
   // What it becomes by conversion is not known yet.
   if (offered_.size && form_ == Form::stored) {
     output_ += " SIZE=";
-    output_ += std::to_string(message_->octets);
+    output_ += std::to_string(message_->octets + message_->front.size());
   }
   if (message_->eight_bit && offered_.eight_bit) output_ += " BODY=8BITMIME";
   if (with_utf8_) output_ += " SMTPUTF8";
@@ -244,7 +244,7 @@ Step ClientConversation::after_envelope() {
   }
   if (uses_chunks()) {
     output_ += "BDAT ";
-    output_ += std::to_string(message_->stored_octets);
+    output_ += std::to_string(message_->stored_octets + message_->front.size());
     output_ += " LAST\r\n";
     sending_ = true;
     return Transmit{Form::stored, Closing::none};

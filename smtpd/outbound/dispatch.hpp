@@ -27,15 +27,14 @@ namespace smtpd::outbound {
 class Dispatch {
  public:
   /// Reads certificates and password files, starts nothing. `store` and `resolver` outlive it. Error: a sentence.
-  static std::expected<std::unique_ptr<Dispatch>, std::string> make(mailstore::Store& store,
-                                                                    common::dns::Resolver& resolver,
-                                                                    const common::Clock& clock,
-                                                                    const std::vector<common::config::Server>& servers,
-                                                                    const std::vector<common::net::BoundAddress>& own,
-                                                                    std::chrono::seconds keep_done);
+  static std::expected<std::unique_ptr<Dispatch>, std::string> make(
+      mailstore::Store& store, common::dns::Resolver& resolver, const common::Clock& clock,
+      const std::vector<common::config::Server>& servers, const std::vector<common::net::BoundAddress>& own,
+      const std::shared_ptr<const routing::Srs>& srs, std::chrono::seconds keep_done);
   ~Dispatch();
   void start();
-  std::expected<void, std::string> reload(const std::vector<common::config::Server>& servers);
+  std::expected<void, std::string> reload(const std::vector<common::config::Server>& servers,
+                                          const std::shared_ptr<const routing::Srs>& srs);
   /// Nothing new is begun; what is under way has `grace` to end, then it is cut off, and waits in the queue as it did.
   void stop(std::chrono::milliseconds grace);
   void add_status(nlohmann::json& status) const;

@@ -22,12 +22,13 @@ std::expected<std::string, std::string> read_password(const std::string& path) {
 
 }  // namespace
 
-std::expected<Plans, std::string> make_plans(const std::vector<common::config::Server>& servers) {
+std::expected<Plans, std::string> make_plans(const std::vector<common::config::Server>& servers,
+                                             const std::shared_ptr<const routing::Srs>& srs) {
   Plans plans;
   for (const auto& server : servers) {
     if (plans.first.empty()) plans.first = server.id;
     ServerPlan plan;
-    plan.reporting = report::make_reporting(server);
+    plan.reporting = report::make_reporting(server, srs);
     for (const auto wait : server.delivery.retry)
       plan.schedule.waits.push_back(std::chrono::duration_cast<std::chrono::milliseconds>(wait));
     plan.schedule.delay_notice = server.delivery.delay_notice;

@@ -52,7 +52,8 @@ struct Plans {
   std::string first;  ///< whose rules hold for mail of a server that is gone; empty: there is none
 };
 /// Reads the password files. Error: a sentence with the remedy.
-std::expected<Plans, std::string> make_plans(const std::vector<common::config::Server>& servers);
+std::expected<Plans, std::string> make_plans(const std::vector<common::config::Server>& servers,
+                                             const std::shared_ptr<const routing::Srs>& srs);
 
 /// Takes what is in the queue to where it belongs: which domain when, how many at a time, what an answer means, who is
 /// told. One for a store, on one worker's thread. Memory grows with the domains that mail waits for, not with the mail.
@@ -107,7 +108,7 @@ class Scheduler {
     std::string server, reroute;
     std::uint64_t changes = 0;  ///< QueueStatus::changes when they were read
     std::vector<mailstore::QueuedRecipient> recipients;
-    std::map<std::uint16_t, std::string> originals;  ///< ORCPT by ordinal, where there was one
+    std::map<std::uint16_t, mailstore::Remote> remotes;  ///< what the envelope says of them, by ordinal
   };
   using Hand = std::pair<std::uint64_t, std::uint16_t>;
   struct HandHash {
@@ -153,9 +154,13 @@ class Scheduler {
   asio::awaitable<std::vector<Hand>> take_answers(Run& run, const Group& group, const mailstore::Envelope& envelope,
                                                   const mailstore::OpenMessage& open, const ServerPlan& plan,
                                                   const Message& message, const Delivery& delivery);
+  static std::vector<Group> divide(Group group);
+  mailstore::Result<std::string> return_path(const ServerPlan& plan, const mailstore::Envelope& envelope,
+                                             const mailstore::Remote& remote);
+  asio::awaitable<void> return_circling(const ServerPlan& plan, Group& group);
   void drop_changed(Group& group);
   /// `envelope` without its recipients.
-  asio::awaitable<void> expand(const mailstore::QueuedRecipient& recipient, const std::string& original,
+  asio::awaitable<void> expand(const mailstore::QueuedRecipient& recipient, const mailstore::Remote& before,
                                const mailstore::Envelope& envelope, const mailstore::OpenMessage& message,
                                routing::Resolution found);
   asio::awaitable<void> wait_for_room(Run& run, const ServerPlan& plan, mailstore::QueuedRecipient recipient);
@@ -168,9 +173,14 @@ class Scheduler {
   };
   asio::awaitable<void> settle(std::vector<mailstore::Settlement> outcomes, std::vector<mailstore::Round> rounds = {});
   asio::awaitable<void> give_up(const ServerPlan& plan, mailstore::MessageId id, std::vector<Failure> failures);
+  /// `recipients` speaks of those in `outcomes`, one by one.
   asio::awaitable<void> tell(const ServerPlan& plan, mailstore::MessageId id, const mailstore::Envelope& envelope,
                              const mailstore::OpenMessage& message, std::vector<mailstore::Settlement> outcomes,
                              std::vector<report::Recipient> recipients);
+  asio::awaitable<void> tell_sender(const ServerPlan& plan, mailstore::MessageId id,
+                                    const mailstore::Envelope& envelope, const mailstore::OpenMessage& message,
+                                    std::vector<mailstore::Settlement> outcomes,
+                                    std::vector<report::Recipient> recipients);
   asio::awaitable<void> set_aside(std::vector<mailstore::Settlement> outcomes, std::string why);
   asio::awaitable<void> rest();
 

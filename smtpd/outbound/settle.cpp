@@ -59,10 +59,38 @@ asio::awaitable<void> Scheduler::give_up(const ServerPlan& plan, mailstore::Mess
   if (!told.empty()) co_await tell(plan, id, envelope, *opened, std::move(told), std::move(tell_of));
 }
 
+/// What became of a group's members is its owner's to know, and the others' sender hears of the others.
 asio::awaitable<void> Scheduler::tell(const ServerPlan& plan, mailstore::MessageId id,
                                       const mailstore::Envelope& envelope, const mailstore::OpenMessage& message,
                                       std::vector<mailstore::Settlement> outcomes,
                                       std::vector<report::Recipient> recipients) {
+  struct Letter {
+    std::vector<mailstore::Settlement> outcomes;
+    std::vector<report::Recipient> recipients;
+  };
+  std::map<std::string, Letter> letters;  // by who gets it in the sender's place
+  for (std::size_t i = 0; i < outcomes.size(); ++i) {
+    const auto ordinal = outcomes[i].name.ordinal;
+    auto& letter = letters[ordinal < envelope.remotes.size() ? envelope.remotes[ordinal].returns_to : std::string{}];
+    letter.outcomes.push_back(std::move(outcomes[i]));
+    letter.recipients.push_back(std::move(recipients[i]));
+  }
+  for (auto& [owner, letter] : letters) {
+    auto about = envelope;
+    if (!owner.empty()) {
+      about.reverse_path = owner;
+      about.envelope_id.clear();
+      about.return_content = 0;
+    }
+    auto telling = tell_sender(plan, id, about, message, std::move(letter.outcomes), std::move(letter.recipients));
+    co_await std::move(telling);
+  }
+}
+
+asio::awaitable<void> Scheduler::tell_sender(const ServerPlan& plan, mailstore::MessageId id,
+                                             const mailstore::Envelope& envelope, const mailstore::OpenMessage& message,
+                                             std::vector<mailstore::Settlement> outcomes,
+                                             std::vector<report::Recipient> recipients) {
   const bool any_failed = std::ranges::any_of(
       recipients, [](const report::Recipient& each) { return each.action == report::Action::failed; });
   for (;;) {

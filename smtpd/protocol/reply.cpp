@@ -87,6 +87,8 @@ constexpr auto table = std::to_array<ReplyText>({
     {Cause::unknown_domain, 550, "5.1.2", "no such domain here", fine},
     {Cause::relaying_denied, 550, "5.7.1", "relaying denied", fine},
     {Cause::routing_loop, 550, "5.4.6", "the alias leads too far", fine},
+    {Cause::forged_return, 550, "5.1.1", "this return address is none that we made", fine},
+    {Cause::expired_return, 550, "5.7.1", "this return address has expired", fine},
     {Cause::mailbox_full, 452, "4.2.2", "mailbox full, try again later", fine},
     // RFC 1870 6.1
     {Cause::over_quota, 552, "5.2.2", "the message is larger than all that the mailbox may hold", fine},
@@ -96,6 +98,7 @@ constexpr auto table = std::to_array<ReplyText>({
     {Cause::message_too_big, 552, "5.3.4", "message too big, the limit is {} octets", fine},
     {Cause::header_too_big, 552, "5.3.4", "message header too big", fine},
     {Cause::too_many_hops, 554, "5.4.6", "too many Received lines, this message goes in circles", fine},
+    {Cause::forwarding_loop, 554, "5.4.6", "this message was forwarded from here before, it goes in circles", fine},
     {Cause::bare_newline, 554, "5.6.0", "the message contains a CR or LF alone; lines end with CRLF", fine},
     {Cause::store_full, 452, "4.3.1", "no room at the moment, try again later", fine},
     {Cause::store_trouble, 451, "4.3.0", "not stored, try again later", fine},

@@ -3,9 +3,7 @@
 #include <algorithm>
 #include <random>
 
-#include "common/address.hpp"
-
-#include "smtpd/routing/resolver.hpp"
+#include "smtpd/report/recipient.hpp"
 
 namespace smtpd::report {
 namespace {
@@ -52,35 +50,6 @@ class Copy {
   std::uint64_t dots_ = 0;
 };
 
-/// Who gets it: found as any recipient's way is.
-mailstore::Result<bool> add_recipient(mailstore::DirectoryView& directory, const std::string& text,
-                                      const std::string& default_domain, mailstore::Envelope& envelope) {
-  auto address = common::parse_address(text);
-  if (!address) return false;
-  auto found = routing::resolve(directory, *address, default_domain, routing::Relay::allowed);
-  if (!found) return std::unexpected(std::move(found.error()));
-  if (found->outcome != routing::Outcome::found) return false;
-  for (auto& target : found->targets) {
-    const bool there = std::ranges::any_of(
-        envelope.owners, [&](const mailstore::Owner& owner) { return owner.mailbox == target.mailbox; });
-    if (there) continue;
-    mailstore::Owner owner;
-    owner.mailbox = target.mailbox;
-    owner.delivered_to = std::move(target.address);
-    envelope.owners.push_back(std::move(owner));
-  }
-  for (auto& remote : found->remotes) {
-    const bool there =
-        std::ranges::any_of(envelope.remotes, [&](const mailstore::Remote& other) { return other.address == remote; });
-    if (there) continue;
-    mailstore::Remote next;
-    next.address = std::move(remote);
-    next.notify = mailstore::notify_never;  // RFC 3461 6.1
-    envelope.remotes.push_back(std::move(next));
-  }
-  return true;
-}
-
 const std::string& sender_domain(const Reporting& reporting, const mailstore::Envelope& to) {
   if (!to.remotes.empty() && !reporting.masquerade.empty()) return reporting.masquerade;
   return reporting.default_domain.empty() ? reporting.hostname : reporting.default_domain;
@@ -88,8 +57,9 @@ const std::string& sender_domain(const Reporting& reporting, const mailstore::En
 
 }  // namespace
 
-Reporting make_reporting(const common::config::Server& server) {
-  return {server.id, server.hostname, server.default_domain, server.messages.ndr_copy, server.messages.masquerade};
+Reporting make_reporting(const common::config::Server& server, std::shared_ptr<const routing::Srs> srs) {
+  return {server.id,     server.hostname, server.default_domain, server.messages.ndr_copy, server.messages.masquerade,
+          std::move(srs)};
 }
 
 asio::awaitable<std::expected<mailstore::Successor, Reporter::Refusal>> Reporter::make(
@@ -103,10 +73,11 @@ asio::awaitable<std::expected<mailstore::Successor, Reporter::Refusal>> Reporter
   to.server = reporting.server;
   {
     const auto directory = store_.directory();
-    auto added = add_recipient(*directory, envelope.reverse_path, reporting.default_domain, to);
+    const routing::Returns returns{*reporting.srs, std::chrono::floor<std::chrono::days>(clock_.wall())};
+    auto added = add_recipient(*directory, envelope.reverse_path, reporting.default_domain, returns, to);
     if (added && !*added) co_return std::unexpected(Refusal::nobody_there);
     if (added && any_failed && !reporting.ndr_copy.empty())
-      added = add_recipient(*directory, reporting.ndr_copy, reporting.default_domain, to);
+      added = add_recipient(*directory, reporting.ndr_copy, reporting.default_domain, returns, to);
     if (!added) co_return std::unexpected(Refusal::trouble);
   }
 

@@ -3,6 +3,7 @@
 #include <asio/awaitable.hpp>
 #include <cstdint>
 #include <expected>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "mailstore/store.hpp"
 
 #include "smtpd/report/report.hpp"
+#include "smtpd/routing/srs.hpp"
 
 namespace smtpd::report {
 
@@ -23,9 +25,10 @@ struct Reporting {
   std::string default_domain;
   std::string ndr_copy;    ///< gets a copy of each report of failure (S47); empty: nobody
   std::string masquerade;  ///< the domain of its From field where it leaves the house (S65); empty: as inside
+  std::shared_ptr<const routing::Srs> srs;
 };
 
-Reporting make_reporting(const common::config::Server& server);
+Reporting make_reporting(const common::config::Server& server, std::shared_ptr<const routing::Srs> srs);
 
 /// Makes the message that reports on another one, ready to be accepted together with what it speaks of.
 class Reporter {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 
@@ -30,32 +31,59 @@ bool is_central_postmaster(std::string_view address, std::string_view default_do
 struct Found {
   std::optional<mailstore::Mailbox> mailbox;
   std::optional<mailstore::Alias> alias;
-  bool catch_all = false;  ///< `alias` stands for it
-  explicit operator bool() const { return mailbox || alias; }
+  bool returns = false;    ///< an SRS address: nobody's here
+  bool stands_in = false;  ///< `alias` is none of the directory's: a catch-all, a group's owner
+  explicit operator bool() const { return mailbox || alias || returns; }
+};
+
+/// As if `address` were an alias of `target`.
+Found stand_in(const std::string& address, std::string target) {
+  Found found;
+  found.alias = mailstore::Alias{address, {std::move(target)}};
+  found.stands_in = true;
+  return found;
+}
+
+/// What led to an address, for mail that leaves from there.
+struct Origin {
+  std::string by{};  ///< the last alias or mailbox
+  std::string returns_to{};
 };
 
 /// The way from one recipient to its mailboxes.
 class Walk {
  public:
-  enum class CatchAll : std::uint8_t { no, yes };
-  Walk(DirectoryView& directory, std::string_view default_domain, CatchAll catch_all, Relay relay,
-       Explanation* explanation)
+  enum class Purpose : std::uint8_t {
+    delivery,
+    ownership,  ///< whose address it is: what reaches somebody as a catch-all, or since another forwards it, is not
+                ///< theirs
+  };
+  Walk(DirectoryView& directory, std::string_view default_domain, Purpose purpose, Relay relay,
+       Explanation* explanation, const Returns* returns)
       : directory_(directory),
         default_domain_(default_domain),
-        catch_all_(catch_all),
+        purpose_(purpose),
         relay_(relay),
-        explanation_(explanation) {}
+        explanation_(explanation),
+        returns_(returns) {}
 
   /// `written`: the same address with its local part as the peer has it, which is how it is sent on (RFC 5321 2.4).
   Result<void> from(const std::string& address, std::string written = {}) {
     written_ = std::move(written);
-    return visit(address, 0);
+    auto visited = visit(address, 0, {});
+    if (!visited) return std::unexpected(std::move(visited.error()));
+    return {};
   }
   const std::vector<Target>& targets() const { return targets_; }
   Resolution take() {
-    if (worst_ != Outcome::found) return {worst_, {}, {}};
-    if (targets_.empty() && remotes_.empty()) return {gone_, {}, {}};
-    return {Outcome::found, std::move(targets_), std::move(remotes_)};
+    Resolution found;
+    found.outcome = worst_ != Outcome::found ? worst_ : targets_.empty() && remotes_.empty() ? gone_ : Outcome::found;
+    if (found.outcome != Outcome::found) return found;
+    found.targets = std::move(targets_);
+    found.remotes = std::move(remotes_);
+    found.responders = std::move(responders_);
+    found.journals = std::move(journals_);
+    return found;
   }
 
  private:
@@ -63,10 +91,13 @@ class Walk {
     if (explanation_ != nullptr) explanation_->push_back({std::string{address}, rule, std::move(what)});
   }
 
+  /// What is remembered of an address on the way.
+  enum class Fate : std::uint8_t { open, nowhere, somewhere };
+
   /// The domain whose directory entries count for `name`; nullopt: none of ours, the address is sent on or the reason
   /// why not is noted.
-  Result<std::optional<mailstore::Domain>> home_of(std::string_view name, const std::string& address,
-                                                   std::size_t depth) {
+  Result<std::optional<mailstore::Domain>> home_of(std::string_view name, const std::string& address, std::size_t depth,
+                                                   const Origin& origin) {
     std::string at{name};
     // An alias domain of an alias domain is refused by the store; one step more than it allows is looked at.
     for (int hop = 0; hop < 3; ++hop) {
@@ -75,7 +106,7 @@ class Walk {
       if (!*domain && hop == 0) {
         auto remote = find_remote_domain(directory_, at);
         if (!remote) return std::unexpected(std::move(remote.error()));
-        send_on(*remote, at, address, depth);
+        send_on(*remote, at, address, depth, origin);
         return std::nullopt;
       }
       if (!*domain) {
@@ -85,7 +116,7 @@ class Walk {
       }
       if ((*domain)->kind == DomainKind::local) return std::move(*domain);
       if ((*domain)->kind == DomainKind::remote) {
-        send_on(*domain, at, address, depth);
+        send_on(*domain, at, address, depth, origin);
         return std::nullopt;
       }
       if ((*domain)->kind != DomainKind::alias) {
@@ -102,7 +133,7 @@ class Walk {
 
   /// `depth` 0: the peer named it; else an alias of ours did.
   void send_on(const std::optional<mailstore::Domain>& remote, const std::string& name, const std::string& address,
-               std::size_t depth) {
+               std::size_t depth, const Origin& origin) {
     const std::string_view rule = remote ? "remote domain" : "not ours";
     const std::string what = !remote                ? name + " is not a domain of ours"
                              : remote->name == name ? name + " is a remote domain"
@@ -116,7 +147,8 @@ class Walk {
                                  : for_everybody ? ": its mail is sent on, whoever hands it in (--allow-relay)"
                                                  : ": its mail is sent on for those who may relay";
     explain(address, rule, what + std::string{why});
-    if (remote_seen_.insert(address).second) remotes_.push_back(depth == 0 ? written_ : address);
+    if (remote_seen_.insert(address).second)
+      remotes_.push_back({depth == 0 ? written_ : address, origin.by, origin.returns_to});
   }
 
   void note(Outcome outcome) {
@@ -139,9 +171,22 @@ class Walk {
     return found;
   }
 
-  /// Exact, plus form, postmaster, catch-all.
+  /// The group that "owner-GROUP" or "GROUP-owner" speaks of, if it has an owner.
+  Result<std::optional<mailstore::Alias>> find_group(std::string_view local, std::string_view domain) {
+    constexpr std::string_view before = "owner-", behind = "-owner";
+    std::string_view name;
+    if (local.starts_with(before)) name = local.substr(before.size());
+    if (local.ends_with(behind)) name = local.substr(0, local.size() - behind.size());
+    if (name.empty()) return std::nullopt;
+    auto group = directory_.alias(with_domain(name, domain));
+    if (group && *group && (*group)->owner.empty()) return std::nullopt;
+    return group;
+  }
+
+  /// Exact, plus form, postmaster, a group's owner, catch-all.
   Result<Found> find_in_order(std::string_view local, const mailstore::Domain& home) {
     const std::string& domain = home.name;
+    const bool has_srs_form = returns_ != nullptr && Srs::has_form(local);
     std::string address = with_domain(local, domain);
     auto found = find(address);
     if (!found || *found) return found;
@@ -163,53 +208,154 @@ class Walk {
       if (found && *found) explain(address, "postmaster", "goes to " + central);
       if (!found || *found) return found;
     }
-    if (catch_all_ == CatchAll::yes && !home.catch_all.empty()) {
+    if (has_srs_form) {
+      found->returns = true;
+      return found;
+    }
+    auto group = find_group(local, domain);
+    if (!group) return std::unexpected(std::move(group.error()));
+    if (*group) {
+      explain(address, "group", "is the owner of " + (*group)->address + ", " + (*group)->owner);
+      return stand_in(address, std::move((*group)->owner));
+    }
+    if (purpose_ == Purpose::delivery && !home.catch_all.empty()) {
       explain(address, "catch-all", "is nobody's, and goes to the catch-all address " + home.catch_all);
       // As an alias would: what is behind it is found by the same rules.
-      return Found{std::nullopt, mailstore::Alias{address, {home.catch_all}}, true};
+      return stand_in(address, home.catch_all);
     }
     return found;
   }
 
-  Result<void> visit(const std::string& address, std::size_t depth) {
+  /// Whether mail for `address` arrives anywhere. One that is still being followed does not: it would be a circle.
+  Result<bool> visit(const std::string& address, std::size_t depth, const Origin& origin) {
     if (depth > alias_depth_limit || seen_.size() >= address_limit) {
       explain(address, "alias", "is too far away: aliases lead too deep, or to too many");
       note(Outcome::too_far);
-      return {};
+      return false;
     }
-    // A recipient that is no alias needs no memory of where we were.
-    if (depth > 0 && !seen_.insert(address).second) {
-      explain(address, "alias", "was met before");
-      return {};
+    // A recipient that leads nowhere else needs no memory of where we were.
+    if (depth > 0) {
+      const auto [known, fresh] = seen_.try_emplace(address, Fate::open);
+      if (!fresh) {
+        explain(address, "alias", "was met before");
+        return known->second == Fate::somewhere;
+      }
     }
+    auto arrives = follow(address, depth, origin);
+    if (arrives && depth > 0) seen_[address] = *arrives ? Fate::somewhere : Fate::nowhere;
+    return arrives;
+  }
+
+  Result<bool> follow(const std::string& address, std::size_t depth, const Origin& origin) {
     const auto at = address.rfind('@');
     if (at == std::string::npos) {
       note(Outcome::unknown);
-      return {};
+      return false;
     }
     const std::string_view local = std::string_view{address}.substr(0, at);
-    auto home = home_of(std::string_view{address}.substr(at + 1), address, depth);
+    if (returns_ != nullptr && Srs::has_form(local) && address.substr(at + 1) == returns_->srs.domain())
+      return go_back(address, depth);
+    const auto remotes_before = remote_seen_.size();
+    auto home = home_of(std::string_view{address}.substr(at + 1), address, depth, origin);
     if (!home) return std::unexpected(std::move(home.error()));
-    if (!*home) return {};
+    if (!*home) return remote_seen_.size() > remotes_before || remote_seen_.contains(address);
     auto found = find_in_order(local, **home);
     if (!found) return std::unexpected(std::move(found.error()));
+    const auto& journal = (*home)->journal;
+    const bool somebody = found->mailbox || found->alias;
+    if (somebody && !journal.empty() && std::ranges::find(journals_, journal) == journals_.end())
+      journals_.push_back(journal);
     if (found->mailbox) {
-      explain(address, "mailbox",
-              found->mailbox->address == address ? "is a mailbox" : "leads to the mailbox " + found->mailbox->address);
-      return add(std::move(*found->mailbox), **home);
+      const auto& own = found->mailbox->address;
+      explain(address, "mailbox", own == address ? "is a mailbox" : "leads to the mailbox " + own);
+      if (found->mailbox->forward.empty() || purpose_ == Purpose::ownership)
+        return arrive(std::move(*found->mailbox), **home);
+      return forward(std::move(*found->mailbox), **home, depth, origin);
     }
+    if (found->returns) return go_back(address, depth);
     if (!found->alias) {
       explain(address, "unknown", "is neither mailbox nor alias");
       note(Outcome::unknown);
-      return {};
+      return false;
     }
     for (const auto& target : found->alias->targets) {
-      if (!found->catch_all) explain(found->alias->address, "alias", "is an alias of " + target);
+      if (!found->stands_in) explain(found->alias->address, "alias", "is an alias of " + target);
     }
-    for (const auto& target : found->alias->targets) {
-      if (auto visited = visit(target, depth + 1); !visited) return visited;
+    Origin from{found->alias->address, origin.returns_to};
+    if (!found->alias->owner.empty()) {
+      from.returns_to = found->alias->owner;
+      explain(found->alias->address, "group", "is a group: what comes back goes to " + found->alias->owner);
     }
-    return {};
+    return visit_all(found->alias->targets, depth, from);
+  }
+
+  /// An SRS address of ours: to whom it stands for.
+  Result<bool> go_back(const std::string& address, std::size_t depth) {
+    const auto named = common::parse_address(depth == 0 && !written_.empty() ? written_ : address);
+    if (!named) {
+      note(Outcome::forged_return);
+      return false;
+    }
+    const auto stranger = returns_->srs.back(*named, returns_->today);
+    if (!stranger) {
+      const bool expired = stranger.error() == Srs::Fault::expired;
+      explain(address, "SRS",
+              expired ? "stood for a sender's address, and has expired"
+                      : "has the form of an SRS address, and is none that we made");
+      note(expired ? Outcome::expired_return : Outcome::forged_return);
+      return false;
+    }
+    const auto domain = directory_.domain(stranger->domain);
+    if (!domain) return std::unexpected(domain.error());
+    // As it was written, for a server elsewhere; as the directory has it, for us.
+    const bool remote = !*domain || (*domain)->kind == DomainKind::remote;
+    const auto to = remote ? common::format_address(*stranger) : common::canonical_key(*stranger);
+    explain(address, "SRS", "stands for the sender " + to);
+    return visit(to, depth + 1, {address, {}});
+  }
+
+  Result<bool> visit_all(const std::vector<std::string>& targets, std::size_t depth, const Origin& origin) {
+    bool arrives = false;
+    for (const auto& target : targets) {
+      const auto visited = visit(target, depth + 1, origin);
+      if (!visited) return visited;
+      arrives = arrives || *visited;
+    }
+    return arrives;
+  }
+
+  /// What leads nowhere, to people who are gone or back to here, is kept: mail is not lost by somebody's mistake.
+  Result<bool> forward(mailstore::Mailbox mailbox, const mailstore::Domain& home, std::size_t depth,
+                       const Origin& origin) {
+    // Also where the peer named it: what it leads to may lead back.
+    const auto [known, fresh] = forwarding_.try_emplace(mailbox.address, Fate::open);
+    if (!fresh) return known->second == Fate::somewhere;
+    for (const auto& target : mailbox.forward) explain(mailbox.address, "forwarding", "forwards its mail to " + target);
+    const auto own = mailbox.address;
+    const auto unknown_before = gone_;
+    const auto sent_on = visit_all(mailbox.forward, depth, {own, origin.returns_to});
+    if (!sent_on) return sent_on;
+    gone_ = unknown_before;
+    forwarding_[own] = Fate::somewhere;
+    if (*sent_on && !mailbox.keep_copy) {
+      respond(mailbox);
+      return true;
+    }
+    explain(own, "forwarding", *sent_on ? "keeps a copy" : "keeps its mail: what it forwards to leads nowhere");
+    return arrive(std::move(mailbox), home);
+  }
+
+  void respond(const mailstore::Mailbox& mailbox) {
+    if (!mailbox.auto_reply) return;
+    const bool there = std::ranges::any_of(
+        responders_, [&](const Responder& responder) { return responder.mailbox == mailbox.number; });
+    if (!there) responders_.push_back({mailbox.number, mailbox.address});
+  }
+
+  Result<bool> arrive(mailstore::Mailbox mailbox, const mailstore::Domain& home) {
+    respond(mailbox);
+    if (auto added = add(std::move(mailbox), home); !added) return std::unexpected(std::move(added.error()));
+    return true;
   }
 
   Result<void> add(mailstore::Mailbox mailbox, const mailstore::Domain& home) {
@@ -240,16 +386,20 @@ class Walk {
 
   DirectoryView& directory_;
   std::string_view default_domain_;
-  CatchAll catch_all_;
+  Purpose purpose_;
   Relay relay_;
   Explanation* explanation_;
+  const Returns* returns_;
   std::string written_;
   Outcome worst_ = Outcome::found;   ///< what makes the whole recipient wrong
   Outcome gone_ = Outcome::unknown;  ///< why there is nobody, when there is nobody
   std::vector<Target> targets_;
-  std::unordered_set<std::string> seen_;
+  std::unordered_map<std::string, Fate> seen_;
+  std::unordered_map<std::string, Fate> forwarding_;  ///< mailboxes that forward
   std::unordered_set<mailstore::MailboxNumber> numbers_;
-  std::vector<std::string> remotes_;
+  std::vector<Onward> remotes_;
+  std::vector<Responder> responders_;
+  std::vector<std::string> journals_;
   std::unordered_set<std::string> remote_seen_;
 };
 
@@ -268,8 +418,8 @@ Result<std::optional<mailstore::Domain>> find_remote_domain(DirectoryView& direc
 }
 
 Result<Resolution> resolve(DirectoryView& directory, const common::Address& recipient, std::string_view default_domain,
-                           Relay relay, Explanation* explanation) {
-  Walk walk{directory, default_domain, Walk::CatchAll::yes, relay, explanation};
+                           Relay relay, Explanation* explanation, const Returns* returns) {
+  Walk walk{directory, default_domain, Walk::Purpose::delivery, relay, explanation, returns};
   if (auto walked = walk.from(common::canonical_key(recipient), common::format_address(recipient)); !walked)
     return std::unexpected(std::move(walked.error()));
   return walk.take();
@@ -289,8 +439,8 @@ bool complete(common::Address& address, std::string_view default_domain, Explana
 
 Result<Resolution> resolve_with_room(DirectoryView& directory, const common::Address& recipient,
                                      std::optional<std::uint64_t> declared, std::string_view default_domain,
-                                     Relay relay, Explanation* explanation) {
-  auto found = resolve(directory, recipient, default_domain, relay, explanation);
+                                     Relay relay, Explanation* explanation, const Returns* returns) {
+  auto found = resolve(directory, recipient, default_domain, relay, explanation, returns);
   if (!found || found->outcome != Outcome::found) return found;
   const auto room = check_room(directory, found->targets, declared, default_domain, explanation);
   if (!room) return std::unexpected(room.error());
@@ -350,7 +500,7 @@ bool is_granted(const mailstore::Mailbox& account, const common::Address& sender
 
 Result<std::vector<Target>> find_readers(DirectoryView& directory, const common::Address& address,
                                          std::string_view default_domain) {
-  Walk walk{directory, default_domain, Walk::CatchAll::no, Relay::denied, nullptr};
+  Walk walk{directory, default_domain, Walk::Purpose::ownership, Relay::denied, nullptr, nullptr};
   if (auto walked = walk.from(common::canonical_key(address)); !walked)
     return std::unexpected(std::move(walked.error()));
   return walk.targets();

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -10,18 +11,22 @@
 
 #include "mailstore/directory.hpp"
 
+#include "smtpd/routing/srs.hpp"
+
 /// What becomes of a recipient. Asks the directory, changes nothing, knows no session: the daemon and `pennypost route
 /// test` call the same.
 namespace smtpd::routing {
 
 enum class Outcome : std::uint8_t {
-  found,      ///< goes to `targets` and `remotes`
-  unknown,    ///< no such mailbox or alias in a domain of ours
-  no_domain,  ///< an alias domain whose domain is gone
-  not_ours,   ///< a domain that is not ours, and relaying is denied
-  too_far,    ///< aliases lead to more addresses, or deeper, than anybody means
-  full,       ///< a mailbox that it leads to is full
-  too_big,    ///< the message as declared is larger than the whole quota of a mailbox that it leads to
+  found,           ///< goes to `targets` and `remotes`
+  unknown,         ///< no such mailbox or alias in a domain of ours
+  no_domain,       ///< an alias domain whose domain is gone
+  not_ours,        ///< a domain that is not ours, and relaying is denied
+  too_far,         ///< aliases lead to more addresses, or deeper, than anybody means
+  forged_return,   ///< an SRS address that we never made
+  expired_return,  ///< one that we made too long ago
+  full,            ///< a mailbox that it leads to is full
+  too_big,         ///< the message as declared is larger than the whole quota of a mailbox that it leads to
 };
 
 /// A mailbox that gets a copy.
@@ -34,10 +39,25 @@ struct Target {
   }
 };
 
+/// An address whose mail is sent on.
+struct Onward {
+  std::string address;
+  std::string by;          ///< the alias or mailbox of ours that leads there; empty: the peer named it
+  std::string returns_to;  ///< who hears of its failures in the sender's place: a group's owner; empty: the sender
+};
+
+/// A mailbox that may answer by itself.
+struct Responder {
+  mailstore::MailboxNumber mailbox{};
+  std::string address;  ///< the mailbox's own, canonical
+};
+
 struct Resolution {
   Outcome outcome = Outcome::unknown;
-  std::vector<Target> targets;       ///< each mailbox once; empty unless found
-  std::vector<std::string> remotes;  ///< addresses whose mail is sent on, each once; empty unless found
+  std::vector<Target> targets;        ///< each mailbox once; empty unless found
+  std::vector<Onward> remotes;        ///< each address once; empty unless found
+  std::vector<Responder> responders;  ///< of the mailboxes on the way, those that have a reply
+  std::vector<std::string> journals;  ///< who gets a copy, for the domains of ours on the way
 };
 
 /// One step of the way, for people.
@@ -53,6 +73,12 @@ inline constexpr std::size_t alias_depth_limit = 16;
 /// Addresses that one recipient may lead to.
 inline constexpr std::size_t address_limit = 10'000;
 
+/// How addresses of ours that stand for strangers' are read.
+struct Returns {
+  const Srs& srs;
+  std::chrono::sys_days today;
+};
+
 /// Whether who sends may send to domains that are not ours.
 enum class Relay : std::uint8_t { denied, allowed };
 
@@ -62,11 +88,14 @@ bool complete(common::Address& address, std::string_view default_domain, Explana
 
 /// Where `recipient` (with a domain) leads, in the order of precedence: exact mailbox or alias; the plus form;
 /// postmaster; the domain's catch-all. An alias domain has the local parts of another. A domain that is not ours is
+/// Mail of a mailbox that forwards goes on to where it says, and where that leads nowhere it stays. A group's owner is
+/// reached as owner-GROUP and GROUP-owner, unless somebody has that address. A domain that is not ours is
 /// sent on for those who may (`relay`), and for everybody where a remote domain says so; what an alias of ours names is
 /// always sent on. A target of ours that is gone is passed over as long as another one is there. `explanation`: gets
-/// the way, if given.
+/// the way, if given. `returns`: without it no address is read as an SRS one.
 mailstore::Result<Resolution> resolve(mailstore::DirectoryView& directory, const common::Address& recipient,
-                                      std::string_view default_domain, Relay relay, Explanation* explanation = nullptr);
+                                      std::string_view default_domain, Relay relay, Explanation* explanation = nullptr,
+                                      const Returns* returns = nullptr);
 
 /// The settings that hold for mail to `domain`: of the domain itself, else of the longest "*.suffix" that it ends in
 /// (LEGACY S87: the suffix itself does not match). nullopt: there are none.
@@ -83,7 +112,8 @@ mailstore::Result<Outcome> check_room(mailstore::DirectoryView& directory, const
 /// Both: what a RCPT command is answered by.
 mailstore::Result<Resolution> resolve_with_room(mailstore::DirectoryView& directory, const common::Address& recipient,
                                                 std::optional<std::uint64_t> declared, std::string_view default_domain,
-                                                Relay relay, Explanation* explanation = nullptr);
+                                                Relay relay, Explanation* explanation = nullptr,
+                                                const Returns* returns = nullptr);
 
 /// Who logs in.
 struct Account {

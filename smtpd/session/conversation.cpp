@@ -17,14 +17,12 @@ constexpr std::size_t many_owners = 32;
 constexpr std::uint64_t no_message_is_longer = std::uint64_t{1} << 62U;
 /// RFC 9422 4.1, 4.2: six digits at most. A sender that keeps to fewer than are allowed does no harm.
 constexpr std::uint64_t limit_told = 999'999;
+/// Of one message: a large list of people who are all away is not answered by all of them.
+constexpr std::size_t most_responders = 16;
 /// A refused chunk up to here is waited for to its end, and one up to twice the limit of messages.
 constexpr std::uint64_t skipped_chunk_limit = std::uint64_t{64} << 20U;
 
-/// DSN parameters of a recipient, as those that it leads to have them.
-struct Wishes {
-  const std::string& original_recipient;
-  std::uint8_t notify = 0;
-};
+using routing::Wishes;
 
 /// RFC 3461 5.2.7.3 (c): behind an alias of several targets nobody reports success, since the alias has done so. Who
 /// wanted to hear of nothing else hears nothing.
@@ -42,13 +40,22 @@ mailstore::Owner make_owner(const Wishes& asked, routing::Target& target) {
   return owner;
 }
 
-void add_remote(Transaction& transaction, const Wishes& asked, std::string& address) {
-  if (!transaction.remotes.insert(address).second) return;
-  mailstore::Remote remote;
-  remote.address = std::move(address);
-  remote.original_recipient = asked.original_recipient;
-  remote.notify = asked.notify;
-  transaction.envelope.remotes.push_back(std::move(remote));
+void add_remote(Transaction& transaction, const Wishes& asked, routing::Onward& onward) {
+  if (!transaction.remotes.insert(onward.address).second) return;
+  transaction.sent_on = transaction.sent_on || !onward.by.empty();
+  transaction.envelope.remotes.push_back(
+      routing::make_remote(std::move(onward), transaction.envelope.reverse_path, asked));
+}
+
+/// Those who may answer by themselves, each once; the sender of nothing gets no answer.
+void add_responders(Transaction& transaction, std::vector<routing::Responder>& found) {
+  if (transaction.envelope.reverse_path.empty()) return;
+  for (auto& responder : found) {
+    const bool there = std::ranges::any_of(
+        transaction.responders, [&](const routing::Responder& other) { return other.mailbox == responder.mailbox; });
+    if (!there && transaction.responders.size() < most_responders)
+      transaction.responders.push_back(std::move(responder));
+  }
 }
 
 void add_owner(Transaction& transaction, const Wishes& asked, routing::Target& target) {
@@ -79,6 +86,10 @@ Cause cause_of(routing::Outcome outcome) {
       return Cause::relaying_denied;
     case routing::Outcome::too_far:
       return Cause::routing_loop;
+    case routing::Outcome::forged_return:
+      return Cause::forged_return;
+    case routing::Outcome::expired_return:
+      return Cause::expired_return;
     case routing::Outcome::full:
       return Cause::mailbox_full;
     case routing::Outcome::too_big:
@@ -299,6 +310,12 @@ std::string Conversation::ehlo_text() const {
   return text;
 }
 
+void Transaction::add_journals(std::vector<std::string> found) {
+  for (auto& journal : found) {
+    if (std::ranges::find(journals, journal) == journals.end()) journals.push_back(std::move(journal));
+  }
+}
+
 Step Conversation::on_mail(std::string_view argument) {
   auto mail = parse_mail(argument);
   if (!mail) return syntax_error(std::move(mail.error()));
@@ -369,7 +386,7 @@ bool Conversation::add_recipient(const CheckRecipient& asked, routing::Resolutio
       envelope.remotes.size() + found.remotes.size() > owner_limit) {
     return false;
   }
-  Wishes wishes{asked.original_recipient, asked.notify};
+  Wishes wishes{asked.notify, asked.original_recipient};
   if ((asked.notify & mailstore::notify_success) != 0) {
     // One that is sent on alone is reported where it arrives (RFC 3461 5.2.7.2).
     const bool expanded = found.targets.size() + found.remotes.size() > 1;
@@ -378,7 +395,9 @@ bool Conversation::add_recipient(const CheckRecipient& asked, routing::Resolutio
       note_success(asked, expanded ? report::Action::expanded : report::Action::delivered);
   }
   for (auto& target : found.targets) add_owner(*transaction_, wishes, target);
-  for (auto& address : found.remotes) add_remote(*transaction_, wishes, address);
+  for (auto& onward : found.remotes) add_remote(*transaction_, wishes, onward);
+  add_responders(*transaction_, found.responders);
+  transaction_->add_journals(std::move(found.journals));
   return true;
 }
 
@@ -388,6 +407,8 @@ void Conversation::clear_recipients() {
   transaction_->mailboxes.clear();
   transaction_->remotes.clear();
   transaction_->successes.clear();
+  transaction_->responders.clear();
+  transaction_->sent_on = false;
 }
 
 void Conversation::bar(Reply refusal) {

@@ -23,6 +23,7 @@
 #include "smtpd/protocol/lines.hpp"
 #include "smtpd/protocol/reply.hpp"
 #include "smtpd/report/report.hpp"
+#include "smtpd/routing/forwarding.hpp"
 #include "smtpd/routing/resolver.hpp"
 #include "smtpd/session/terms.hpp"
 
@@ -133,6 +134,13 @@ struct Transaction {
   std::unordered_set<std::string> remotes;      ///< of envelope.remotes
   std::uint64_t chunk_octets = 0;               ///< of the chunks so far
   std::vector<report::Recipient> successes;     ///< of which its sender hears once it is stored
+  bool sent_on = false;                         ///< some of envelope.remotes are not the peer's wish, but ours
+  std::vector<routing::Responder> responders;   ///< who may answer by themselves
+  std::vector<std::string> journals;            ///< who gets a copy of all mail of a domain
+
+  void add_journals(std::vector<std::string> found);
+  /// What becomes of it depends on what its header says.
+  bool wants_header() const { return sent_on || !responders.empty() || !journals.empty(); }
 };
 
 /// How a message ended.

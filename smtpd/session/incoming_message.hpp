@@ -2,6 +2,7 @@
 
 #include <asio/awaitable.hpp>
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -10,31 +11,43 @@
 #include "mailstore/store.hpp"
 
 #include "smtpd/protocol/data_reader.hpp"
+#include "smtpd/protocol/header_fields.hpp"
 
 namespace smtpd {
 
 /// Puts what the data reader lets through into a draft.
 class DraftSink final : public DataSink {
  public:
-  explicit DraftSink(mailstore::Draft& draft) : draft_(draft) {}
+  DraftSink(mailstore::Draft& draft, HeaderKeeper& header) : draft_(draft), header_(header) {}
   void append(std::string_view octets) override {
-    if (!broken_) draft_.append(octets);
+    if (broken_) return;
+    draft_.append(octets);
+    header_.append(octets);
   }
   /// Nothing is kept from now on.
   void stop() { broken_ = true; }
 
  private:
   mailstore::Draft& draft_;
+  HeaderKeeper& header_;
   bool broken_ = false;
 };
+
+/// Whether the header section is kept beside, for those who act on it.
+enum class Header : std::uint8_t { passes, kept };
+/// Of it, more than any that matters is long.
+inline constexpr std::size_t kept_header_octets = 64 * 1024;
 
 /// A message on its way in: its draft, and what looks at the octets before they go there. Stays where it was made.
 class IncomingMessage {
  public:
   /// `received`: the trace line, which goes first.
   IncomingMessage(mailstore::Draft draft, const std::string& received, const DataLimits& limits, MissingFields missing,
-                  Framing framing)
-      : draft_(std::move(draft)), received_octets_(received.size()), reader_(limits, std::move(missing), framing) {
+                  Framing framing, Header header = Header::passes)
+      : draft_(std::move(draft)),
+        received_octets_(received.size()),
+        reader_(limits, std::move(missing), framing),
+        header_(header == Header::kept ? kept_header_octets : 0) {
     draft_.append(received);
   }
   IncomingMessage(const IncomingMessage&) = delete;
@@ -69,12 +82,15 @@ class IncomingMessage {
     return {facts.octets + received_octets_, facts.header_octets + received_octets_, facts.stuffed};
   }
   mailstore::Draft take() { return std::move(draft_); }
+  /// The beginning of the header section as it came, if it was to be kept.
+  std::string take_header() { return header_.take(); }
 
  private:
   mailstore::Draft draft_;
   std::size_t received_octets_;
   DataReader reader_;
-  DraftSink sink_{draft_};
+  HeaderKeeper header_;
+  DraftSink sink_{draft_, header_};
   std::optional<mailstore::Error> trouble_;
 };
 

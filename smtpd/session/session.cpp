@@ -169,10 +169,12 @@ asio::awaitable<void> Session::perform_waiting(Step& step) {
   }
   // After a greeting, a message or a log-in the conversation has an answer, and asks nothing that needs waiting but
   // filters.
-  if (!open_ || perform(next)) co_return;
-  auto asking = ask_filters(next);
-  const auto last = co_await std::move(asking);
-  say(last);
+  if (open_ && !perform(next)) {
+    auto asking = ask_filters(next);
+    const auto last = co_await std::move(asking);
+    say(last);
+  }
+  if (occasion_) co_await answer_automatically();
 }
 
 asio::awaitable<bool> Session::secure() {
@@ -222,10 +224,15 @@ Step Session::check_sender(const CheckSender& question) {
   {
     const auto directory = services_.store.directory();
     auto found = routing::is_address_of(*directory, question.sender, question.account, server_->terms.default_domain);
-    if (found) {
+    // What goes out is mail of the sender's domain, too.
+    auto home = directory->domain(question.sender.domain);
+    if (home && *home && (*home)->kind == mailstore::DomainKind::alias) home = directory->domain((*home)->alias_of);
+    if (found && home) {
       own = *found;
+      if (*home && !(*home)->journal.empty()) conversation_.transaction()->add_journals({(*home)->journal});
     } else {
-      log::warning("directory.failed", {{"server", server_->terms.server}, {"why", found.error().detail}});
+      const auto& why = found ? home.error() : found.error();
+      log::warning("directory.failed", {{"server", server_->terms.server}, {"why", why.detail}});
       own = std::unexpected(Cause::store_trouble);
     }
   }
@@ -240,8 +247,10 @@ Step Session::check_sender(const CheckSender& question) {
 
 std::expected<routing::Resolution, Cause> Session::resolve_recipient(const CheckRecipient& question) {
   const auto directory = services_.store.directory();
+  const routing::Returns returns{*server_->reporting.srs,
+                                 std::chrono::floor<std::chrono::days>(worker_.clock().wall())};
   auto found = routing::resolve_with_room(*directory, question.recipient, question.declared,
-                                          server_->terms.default_domain, question.relay);
+                                          server_->terms.default_domain, question.relay, nullptr, &returns);
   if (found) return std::move(*found);
   log::warning("directory.failed", {{"server", server_->terms.server}, {"why", found.error().detail}});
   return std::unexpected(Cause::store_trouble);

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -24,6 +25,7 @@
 #include "smtpd/outbound/triggers.hpp"
 #include "smtpd/protocol/data_reader.hpp"
 #include "smtpd/protocol/input.hpp"
+#include "smtpd/report/auto_replier.hpp"
 #include "smtpd/report/reporter.hpp"
 #include "smtpd/session/client_name.hpp"
 #include "smtpd/session/conversation.hpp"
@@ -89,8 +91,12 @@ class Session {
   /// Fills the empty input; false: there is nothing more, and the session has ended.
   asio::awaitable<bool> read_more();
   /// The message is in: filters, then the store.
-  asio::awaitable<MessageEnd> finish(mailstore::Draft draft, mailstore::BodyFacts facts);
-  asio::awaitable<MessageEnd> store(mailstore::Draft draft, mailstore::BodyFacts facts, std::string hold);
+  asio::awaitable<MessageEnd> finish(mailstore::Draft draft, mailstore::BodyFacts facts, std::string header);
+  asio::awaitable<MessageEnd> store(mailstore::Draft draft, mailstore::BodyFacts facts, std::string hold,
+                                    std::string header);
+  std::optional<MessageEnd> complete_envelope(std::string_view header, std::string_view id, std::string_view hold);
+  Header header_use();
+  asio::awaitable<void> answer_automatically();
   struct Success;
   std::optional<Success> success_of(mailstore::MessageId id, const mailstore::Envelope& envelope);
   asio::awaitable<void> report_success(Success success);
@@ -168,6 +174,7 @@ class Session {
   std::unique_ptr<common::auth::Guard::Attempt> attempt_;  ///< a log-in that has begun
   std::unique_ptr<IncomingMessage> chunks_;                ///< a message of which some chunks are in
   std::unique_ptr<outbound::Reservation> reserved_;        ///< mail that goes over this connection next
+  std::unique_ptr<report::Occasion> occasion_;             ///< a message that some may answer by themselves
   std::unique_ptr<Filtering> filtering_;                   ///< null: there are no filters
   bool open_ = true;
   bool line_begun_ = false;  ///< its deadline is set

@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <cstdint>
+#include <exception>
 #include <optional>
+#include <system_error>
 #include <utility>
 
 #include "common/log.hpp"
@@ -74,7 +76,8 @@ MissingFields Session::missing_fields(mailstore::MessageId id) const {
 /// Reads to the end of data and stores the message. A peer that is gone before: `open_` is false, nothing is stored.
 asio::awaitable<MessageEnd> Session::receive(mailstore::Draft draft) {
   const auto id = draft.id();
-  IncomingMessage incoming{std::move(draft), received_line(id), data_limits(), missing_fields(id), Framing::dotted};
+  IncomingMessage incoming{std::move(draft),   received_line(id), data_limits(),
+                           missing_fields(id), Framing::dotted,   header_use()};
   const Allowance allowance{worker_.clock().steady() + server_->idle_timeout};
   std::uint64_t octets_before = 0;
   for (;;) {
@@ -98,7 +101,8 @@ asio::awaitable<MessageEnd> Session::receive(mailstore::Draft draft) {
   input_.keep();
   if (auto refused = refusal_of(incoming)) co_return std::move(*refused);
   const auto facts = incoming.facts();
-  co_return co_await finish(incoming.take(), facts);
+  auto header = incoming.take_header();
+  co_return co_await finish(incoming.take(), facts, std::move(header));
 }
 
 /// A chunk that cannot be used is read to its end all the same (RFC 3030 2).
@@ -127,7 +131,7 @@ asio::awaitable<Step> Session::read_chunk(Chunk chunk) {
       }
     }
     chunks_ = std::make_unique<IncomingMessage>(std::move(*draft), received_line(id), data_limits(), missing_fields(id),
-                                                Framing::counted);
+                                                Framing::counted, header_use());
   }
   const Allowance allowance{worker_.clock().steady() + server_->idle_timeout};
   for (std::uint64_t left = chunk.octets; left != 0;) {
@@ -153,8 +157,9 @@ asio::awaitable<Step> Session::read_chunk(Chunk chunk) {
   if (!chunk.last) co_return conversation_.on_chunk(chunk, std::nullopt);
   const auto facts = chunks_->facts();
   auto draft = chunks_->take();
+  auto header = chunks_->take_header();
   chunks_.reset();
-  const MessageEnd end = co_await finish(std::move(draft), facts);
+  const MessageEnd end = co_await finish(std::move(draft), facts, std::move(header));
   co_return conversation_.on_message(end);
 }
 
@@ -199,21 +204,46 @@ struct Session::Success {
   std::vector<report::Recipient> recipients;
 };
 
-asio::awaitable<MessageEnd> Session::finish(mailstore::Draft draft, mailstore::BodyFacts facts) {
+asio::awaitable<MessageEnd> Session::finish(mailstore::Draft draft, mailstore::BodyFacts facts, std::string header) {
   std::string hold;
   if (filtering_) {
     auto asking = ask_about_message(draft, facts, hold);
     auto end = co_await std::move(asking);
     if (end) co_return std::move(*end);
   }
-  auto storing = store(std::move(draft), facts, std::move(hold));
+  auto storing = store(std::move(draft), facts, std::move(hold), std::move(header));
   co_return co_await std::move(storing);
 }
 
-asio::awaitable<MessageEnd> Session::store(mailstore::Draft draft, mailstore::BodyFacts facts, std::string hold) {
+Header Session::header_use() {
+  return conversation_.transaction()->wants_header() ? Header::kept : Header::passes;
+}
+
+/// What the header and the directory have to say of who gets it; nullopt: it can be stored.
+std::optional<MessageEnd> Session::complete_envelope(std::string_view header, std::string_view id,
+                                                     std::string_view hold) {
+  auto& transaction = *conversation_.transaction();
+  if (!transaction.wants_header()) return std::nullopt;
+  const auto been = routing::find_delivered_to(header);
+  if (routing::mark_circles(transaction.envelope, been) == routing::Circle::whole)
+    return refuse(Cause::forwarding_loop, id, {});
+  // What is held back is held back from everybody.
+  if (transaction.journals.empty() || !hold.empty()) return std::nullopt;
+  const auto directory = services_.store.directory();
+  const auto added = routing::add_journals(*directory, transaction.envelope, transaction.journals, been,
+                                           server_->terms.default_domain);
+  if (!added) return refuse(added.error(), id);
+  return std::nullopt;
+}
+
+asio::awaitable<MessageEnd> Session::store(mailstore::Draft draft, mailstore::BodyFacts facts, std::string hold,
+                                           std::string header) {
   MessageEnd end;
   end.id = mailstore::format_id(draft.id());
   end.octets = facts.octets;
+  if (auto refused = complete_envelope(header, end.id, hold)) co_return std::move(*refused);
+  report::Occasion occasion;
+  occasion.responders = std::move(conversation_.transaction()->responders);
   mailstore::Envelope envelope = std::move(conversation_.transaction()->envelope);
   // For the log, which tells it only afterwards: what was not stored was not accepted.
   Accepted accepted{
@@ -229,9 +259,30 @@ asio::awaitable<MessageEnd> Session::store(mailstore::Draft draft, mailstore::Bo
   }
   log_accepted(accepted);
   if (!hold.empty()) log::info("message.held", {{"id", end.id}, {"why", hold}, {"server", server_->terms.server}});
+  if (!occasion.responders.empty() && hold.empty()) {
+    occasion.id = end.id;
+    occasion.reverse_path = std::move(accepted.from);
+    occasion.header = std::move(header);
+    occasion_ = std::make_unique<report::Occasion>(std::move(occasion));
+  }
   // Before the 250, so that who asked for a report has it once the message is acknowledged; nobody else waits for it.
   if (success) co_await report_success(std::move(*success));
   co_return end;
+}
+
+/// Behind the reply, for which nobody is to wait longer.
+asio::awaitable<void> Session::answer_automatically() {
+  std::exception_ptr lost;
+  try {
+    co_await flush();
+  } catch (const std::system_error&) {
+    lost = std::current_exception();
+  }
+  const auto occasion = std::move(occasion_);
+  report::AutoReplier replier{services_.store, worker_.clock(), server_->reporting};
+  auto answering = replier.answer(*occasion);
+  co_await std::move(answering);
+  if (lost) std::rethrow_exception(lost);
 }
 
 std::optional<Session::Success> Session::success_of(mailstore::MessageId id, const mailstore::Envelope& envelope) {

@@ -36,7 +36,7 @@ class Domains(PostOffice):
         self.assertEqual(
             shown,
             {"name": "example.test", "kind": "local", "alias_of": None, "locked": False, "mailboxes": 1,
-             "catch_all": None, "quota": 0, "plus_addressing": True, "fetch": None, "route": None,
+             "catch_all": None, "quota": 0, "plus_addressing": True, "fetch": None, "journal": None, "route": None,
              "security": None, "username": None, "esmtp": None, "allow_relay": None, "rate": None, "connections": None,
              "hold": None, "dequeue_accounts": None},
         )
@@ -145,6 +145,19 @@ class Domains(PostOffice):
         self.done("domain", "set", "example.test", "--fetch-from", "none")
         self.assertIsNone(fetched())
 
+    def test_journal(self):
+        journal = lambda: self.done_json("domain", "show", "example.test")["journal"]
+        self.assertIn("copies of all mail to x@far.test", self.done("domain", "set", "example.test", "--journal", "X@far.test"))
+        self.assertEqual(journal(), "x@far.test")
+        self.assertIn("has that already", self.done("domain", "set", "example.test", "--journal", "x@far.test"))
+        self.add_mailbox("bob@example.test")
+        self.done("domain", "set", "example.test", "--journal", "bob@example.test")
+        self.done("mailbox", "rename", "bob@example.test", "bill@example.test")
+        self.assertEqual(journal(), "bill@example.test")
+        self.refused(1, ["domain", "set", "example.test", "--journal", "nobody@example.test"], "nobody has the address")
+        self.done("domain", "set", "example.test", "--journal", "none")
+        self.assertIsNone(journal())
+
     def test_alias_domain(self):
         self.done("domain", "add", "alias.test", "--alias-of", "example.test")
         self.assertEqual(self.done_json("domain", "show", "alias.test")["alias_of"], "example.test")
@@ -192,6 +205,13 @@ class Mailboxes(PostOffice):
                 "scram_sha256": True,
                 "apop": False,
                 "send_as": [],
+                "forward": [],
+                "keep_copy": False,
+                "auto_reply": False,
+                "auto_reply_from": None,
+                "auto_reply_until": None,
+                "auto_reply_subject": None,
+                "auto_reply_text": None,
                 "messages": 0,
                 "octets": 0,
                 "arrivals": 0,
@@ -310,6 +330,62 @@ class Mailboxes(PostOffice):
         many = [word for i in range(17) for word in ("--send-as", f"a{i}@other.test")]
         self.refused(1, ["mailbox", "set", "bob@example.test", *many], "16 others")
 
+    def test_forward(self):
+        for name in ("bob", "ann"):
+            self.add_mailbox(f"{name}@example.test")
+        shown = lambda: [self.done_json("mailbox", "show", "bob@example.test")[key] for key in ("forward", "keep_copy")]
+        set_bob = ["mailbox", "set", "bob@example.test"]
+        out = self.done(*set_bob, "--forward", "Ann@example.test", "x@far.test", "ann@EXAMPLE.test", "--keep-copy")
+        self.assertIn("forwards to ann@example.test, x@far.test, and keeps a copy", out)
+        self.assertEqual(shown(), [["ann@example.test", "x@far.test"], True])
+        self.assertIn("has that already", self.done(*set_bob, "--keep-copy"))
+        self.done(*set_bob, "--no-keep-copy")
+        self.assertEqual(shown(), [["ann@example.test", "x@far.test"], False])
+        self.done(*set_bob, "--forward", "y@far.test")
+        self.assertEqual(shown(), [["y@far.test"], False])
+        self.done("mailbox", "rename", "ann@example.test", "anna@example.test")
+        self.done(*set_bob, "--forward", "anna@example.test")
+        self.done("mailbox", "rename", "anna@example.test", "ann@example.test")
+        self.assertEqual(shown(), [["ann@example.test"], False])
+        self.refused(1, ["mailbox", "set", "ann@example.test", "--forward", "bob@example.test"], "loop")
+        self.refused(2, [*set_bob, "--forward", "BOB@example.test"], "--keep-copy")
+        self.refused(2, [*set_bob, "--forward", "nobody"], "nobody")
+        self.refused(2, [*set_bob, "--forward", "x@y.test", "--no-forward"], "--no-forward")
+        self.refused(1, [*set_bob, "--forward", *(f"a{i}@far.test" for i in range(17))], "16 addresses")
+        self.done(*set_bob, "--no-forward")
+        self.assertEqual(shown(), [[], False])
+        self.refused(2, [*set_bob, "--keep-copy"], "--forward")
+
+    def test_auto_reply(self):
+        self.add_mailbox("bob@example.test")
+        set_bob = ["mailbox", "set", "bob@example.test"]
+        shown = lambda: {key.removeprefix("auto_reply"): value
+                         for key, value in self.done_json("mailbox", "show", "bob@example.test").items() if key.startswith("auto_reply")}
+        none = {"": False, "_from": None, "_until": None, "_subject": None, "_text": None}
+        self.assertEqual(shown(), none)
+        self.refused(2, [*set_bob, "--auto-reply-until", "2030-01-01"], "--auto-reply-file")
+        text = self.folder / "text"
+        text.write_text("Zur\u00fcck am Montag.\n")
+        self.assertIn("answers by itself", self.done(*set_bob, "--auto-reply-file", str(text), "--auto-reply-from", "2030-01-02Z",
+                                                     "--auto-reply-until", "2030-02-28Z"))
+        self.assertEqual(shown(), {"": True, "_from": "2030-01-02T00:00:00Z", "_until": "2030-03-01T00:00:00Z", "_subject": None,
+                                   "_text": text.read_text()})
+        self.assertIn("has that already", self.done(*set_bob, "--auto-reply-file", str(text)))
+        self.done(*set_bob, "--auto-reply-subject", "Away", "--auto-reply-from", "none", "--auto-reply-until", "2030-01-02T18:30Z")
+        self.assertEqual(shown(), {"": True, "_from": None, "_until": "2030-01-02T18:30:00Z", "_subject": "Away", "_text": text.read_text()})
+        for date in ("tomorrow", "2030-02-30", "2030-13-01", "2030-1-1x", "2030-01-01T25:00"):
+            self.refused(2, [*set_bob, "--auto-reply-from", date], date, "2026-12-24")
+        self.refused(2, [*set_bob, "--auto-reply-from", "2031-01-01"], "--auto-reply-until")
+        self.refused(2, [*set_bob, "--auto-reply-file", str(self.folder / "missing")], "missing")
+        text.write_bytes(b"\xff\xfe")
+        self.refused(2, [*set_bob, "--auto-reply-file", str(text)], "UTF-8")
+        text.write_text("x" * 20000)
+        self.refused(2, [*set_bob, "--auto-reply-file", str(text)], "16384")
+        self.refused(2, [*set_bob, "--auto-reply-subject", "x" * 201], "200")
+        self.done(*set_bob, "--no-auto-reply")
+        self.assertEqual(shown(), none)
+        self.assertIn("has that already", self.done(*set_bob, "--no-auto-reply"))
+
     def test_restore(self):
         self.add_mailbox("bob@example.test")
         self.put_message("bob@example.test", b"Subject: before\r\n\r\nx\r\n")
@@ -421,6 +497,24 @@ class Aliases(PostOffice):
         self.refused(1, ["mailbox", "add", "sales@example.test", "--no-password"], "is an alias")
         self.refused(1, ["mailbox", "show", "sales@example.test"], "is an alias, not a mailbox")
         self.refused(1, ["alias", "show", "ann@example.test"], "is a mailbox, not an alias")
+
+    def test_owner(self):
+        owner = lambda: self.done_json("alias", "show", "team@example.test")["owner"]
+        out = self.done("alias", "add", "team@example.test", "ann@example.test", "x@far.test", "--owner", "Bob@example.test")
+        self.assertIn("owned by bob@example.test", out)
+        self.assertEqual(owner(), "bob@example.test")
+        self.done("alias", "add", "--replace", "team@example.test", "ann@example.test")
+        self.assertEqual(owner(), "bob@example.test", "other targets are no other owner")
+        self.done("mailbox", "rename", "bob@example.test", "bill@example.test")
+        self.assertEqual(owner(), "bill@example.test")
+        self.assertIs(self.done_json("alias", "set", "team@example.test", "--owner", "bill@example.test")["changed"], False)
+        self.done("alias", "set", "team@example.test", "--owner", "x@far.test")
+        self.assertEqual(owner(), "x@far.test")
+        self.done("alias", "set", "team@example.test", "--no-owner")
+        self.assertIsNone(owner())
+        self.refused(2, ["alias", "set", "team@example.test"], "--owner")
+        self.refused(2, ["alias", "set", "team@example.test", "--owner", "Team@example.test"], "itself")
+        self.refused(1, ["alias", "set", "nobody@example.test", "--no-owner"], "no alias nobody@example.test")
 
     def test_loops_are_refused(self):
         answer = self.run_tool("alias", "add", "a@example.test", "b@example.test")

@@ -75,6 +75,18 @@ class Route(PostOffice):
         self.assertEqual(rules.count(("sales@example.test", "alias")), 2)
         self.assertIn(("joe@far.test", "not ours"), rules)
 
+    def test_forwarding(self):
+        self.done("mailbox", "set", "ann@example.test", "--forward", "x@far.test", "--keep-copy")
+        said = lambda found: [step["what"] for step in found["steps"] if step["rule"] == "forwarding"]
+        found = self.route(0, "ann@example.test", "--sender", "joe@elsewhere.test")
+        self.assertEqual((found["mailboxes"], [remote["address"] for remote in found["remotes"]]), (["ann@example.test"], ["x@far.test"]))
+        self.assertEqual(said(found), ["forwards its mail to x@far.test", "keeps a copy", "leaves with Delivered-To: ann@example.test",
+                                       "leaves with a reverse-path of ours that stands for the sender (SRS)"])
+        self.assertNotIn("SRS", str(said(self.route(0, "ann@example.test", "--sender", "bob@example.test"))))
+        self.done("alias", "add", "team@example.test", "y@far.test", "--owner", "bob@example.test")
+        self.assertIn("leaves as bob@example.test, the group's owner", said(self.route(0, "team@example.test", "--sender", "joe@elsewhere.test")))
+        self.assertEqual(self.route(0, "team-owner@example.test")["mailboxes"], ["bob@example.test"])
+
     def test_plus_form_postmaster_and_catch_all(self):
         found = self.route(0, "ann+lists@example.test")
         self.assertEqual(self.rules(found)[0], ("ann+lists@example.test", "plus form"))

@@ -224,6 +224,10 @@ Result<void> rename_mailbox(Store& store, std::string address, std::string to) {
 Result<PurgeResult> purge_removed(Store& store, std::uint64_t before) {
   return wait_for(store.purge_removed(before));
 }
+Result<bool> note_answered(Store& store, MailboxNumber mailbox, std::string sender, std::uint64_t when,
+                           std::chrono::seconds period) {
+  return wait_for(store.note_answered(mailbox, std::move(sender), when, period));
+}
 Result<void> put_alias(Store& store, Alias alias) {
   return wait_for(store.put_alias(std::move(alias)));
 }

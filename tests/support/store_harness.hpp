@@ -96,6 +96,8 @@ Result<void> remove_mailbox(mailstore::Store& store, std::string address, bool p
 Result<void> restore_mailbox(mailstore::Store& store, std::string address);
 Result<void> rename_mailbox(mailstore::Store& store, std::string address, std::string to);
 Result<mailstore::PurgeResult> purge_removed(mailstore::Store& store, std::uint64_t before);
+Result<bool> note_answered(mailstore::Store& store, mailstore::MailboxNumber mailbox, std::string sender,
+                           std::uint64_t when, std::chrono::seconds period);
 Result<void> put_alias(mailstore::Store& store, mailstore::Alias alias);
 Result<void> remove_alias(mailstore::Store& store, std::string address);
 

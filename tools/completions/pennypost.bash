@@ -6,7 +6,7 @@ _pennypost_commands() {
     '') echo 'domain mailbox alias message queue route store config guard server status reload' ;;
     domain) echo 'add set remove list show lock unlock' ;;
     mailbox) echo 'add set remove restore rename list stat show passwd lock unlock' ;;
-    alias) echo 'add remove list show' ;;
+    alias) echo 'add set remove list show' ;;
     message) echo 'list show delete' ;;
     queue) echo 'list why show export stat hold release retry delete bounce reroute flush suspend resume etrn' ;;
     route) echo 'test' ;;
@@ -22,14 +22,15 @@ _pennypost_options() {
   local remote='--allow-relay --no-allow-relay --route --esmtp --no-esmtp --security --username --password-file --rate --connections'
   local filters='--domain --state --sender --recipient --older --newer --error'
   case "$1" in
-    'domain add') echo "--alias-of --remote --drop --if-not-exists --catch-all --quota --plus-addressing $remote --hold --no-hold --dequeue-account --no-dequeue-account --fetch-from --fetch --every $everywhere" ;;
-    'domain set') echo "--catch-all --quota --plus-addressing $remote --hold --no-hold --dequeue-account --no-dequeue-account --fetch-from --fetch --every $everywhere" ;;
+    'domain add') echo "--alias-of --remote --drop --if-not-exists --catch-all --quota --plus-addressing --journal $remote --hold --no-hold --dequeue-account --no-dequeue-account --fetch-from --fetch --every $everywhere" ;;
+    'domain set') echo "--catch-all --quota --plus-addressing --journal $remote --hold --no-hold --dequeue-account --no-dequeue-account --fetch-from --fetch --every $everywhere" ;;
     'mailbox list') echo "--removed $everywhere" ;;
     'domain remove' | 'mailbox remove') echo "--purge --if-exists $everywhere" ;;
     'mailbox add') echo "--password-stdin --no-password --hash --quota --max-messages --if-not-exists $everywhere" ;;
-    'mailbox set') echo "--quota --max-messages --send-as --no-send-as --apop-secret-stdin --no-apop-secret $everywhere" ;;
+    'mailbox set') echo "--quota --max-messages --send-as --no-send-as --forward --keep-copy --no-keep-copy --no-forward --auto-reply-file --auto-reply-subject --auto-reply-from --auto-reply-until --no-auto-reply --apop-secret-stdin --no-apop-secret $everywhere" ;;
     'mailbox passwd') echo "--password-stdin $everywhere" ;;
-    'alias add') echo "--replace --if-not-exists $everywhere" ;;
+    'alias add') echo "--owner --replace --if-not-exists $everywhere" ;;
+    'alias set') echo "--owner --no-owner $everywhere" ;;
     'alias remove' | 'message delete') echo "--if-exists $everywhere" ;;
     'message show') echo "--raw $everywhere" ;;
     'queue list') echo "$filters $everywhere" ;;
@@ -135,7 +136,7 @@ _pennypost() {
         [[ -z $first ]] && words=$(_pennypost_names mailbox list)
         ;;
       'route test') [[ -z $first ]] && words="$(_pennypost_names mailbox list) $(_pennypost_names alias list)" ;;
-      'alias remove' | 'alias show') [[ -z $first ]] && words=$(_pennypost_names alias list) ;;
+      'alias set' | 'alias remove' | 'alias show') [[ -z $first ]] && words=$(_pennypost_names alias list) ;;
       'alias add') [[ -n $first ]] && words=$(_pennypost_names mailbox list) ;;
       'queue why' | 'queue show' | 'queue export' | 'queue hold' | 'queue release' | 'queue retry' | 'queue delete' | 'queue bounce' | 'queue reroute')
         words=$(_pennypost_names queue list)

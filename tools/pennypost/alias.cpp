@@ -16,6 +16,7 @@ namespace {
 struct AddArguments {
   std::string address;
   std::vector<std::string> targets;
+  std::string owner;  ///< empty: none
   bool replace = false;
   bool if_not_exists = false;
 };
@@ -44,12 +45,21 @@ std::vector<std::string> check_targets(mailstore::DirectoryView& view, const Add
     const bool held = need(view.mailbox(target.key), fmt::format("{} could not be read", target.key)).has_value() ||
                       need(view.alias(target.key), fmt::format("{} could not be read", target.key)).has_value();
     // Plus forms, postmaster and alias domains are found by other rules than an exact name.
-    const bool plain = domain->kind == mailstore::DomainKind::local && !target.key.starts_with("postmaster@") &&
-                       target.key.find('+') == std::string::npos;
+    const bool plain = domain && domain->kind == mailstore::DomainKind::local &&
+                       !target.key.starts_with("postmaster@") && target.key.find('+') == std::string::npos;
     if (!held && plain)
       complain(fmt::format("warning: nobody has the address {} yet; add it, or its mail is refused", target.key));
   }
   return targets;
+}
+
+/// In the form the directory keeps; warns of one that nobody has yet.
+std::string check_owner(mailstore::DirectoryView& view, const std::string& alias, const std::string& text) {
+  AddArguments one;
+  one.targets.push_back(text);
+  auto owner = check_targets(view, one).front();
+  if (owner == alias) refuse(fmt::format("--owner {}: a group cannot own itself; name another address", owner));
+  return owner;
 }
 
 void add(Session& session, const AddArguments& given) {
@@ -77,12 +87,44 @@ void add(Session& session, const AddArguments& given) {
       return;
     }
     alias.targets = check_targets(*view, given);
+    if (!given.owner.empty()) {
+      alias.owner = check_owner(*view, address.key, given.owner);
+    } else if (there) {
+      alias.owner = there->owner;
+    }
   }
+  const auto owner = alias.owner.empty() ? std::string() : ", owned by " + alias.owner;
   std::string targets;
   for (const auto& target : alias.targets) targets += (targets.empty() ? "" : ", ") + target;
   need(run_awaitable(session.store().put_alias(std::move(alias))), fmt::format("alias {} was not added", address.key));
   session.report()(true, replaces ? "replaced" : "added", "alias", address.key,
-                   fmt::format("alias {} {}: to {}", address.key, replaces ? "replaced" : "added", targets));
+                   fmt::format("alias {} {}: to {}{}", address.key, replaces ? "replaced" : "added", targets, owner));
+}
+
+struct SetArguments {
+  std::string address, owner;
+  bool no_owner = false;
+};
+
+void set(Session& session, const SetArguments& given) {
+  const auto address = parse_given_address(given.address);
+  if (given.owner.empty() && !given.no_owner) refuse("nothing to set; give --owner ADDRESS or --no-owner");
+  mailstore::Alias alias;
+  std::string owner;
+  {
+    const auto view = session.directory();
+    alias = need_alias(*view, address);
+    if (!given.no_owner) owner = check_owner(*view, address.key, given.owner);
+  }
+  const auto what = owner.empty() ? fmt::format("alias {} has no owner", address.key)
+                                  : fmt::format("alias {} is owned by {}", address.key, owner);
+  const bool changed = alias.owner != owner;
+  if (changed) {
+    alias.owner = owner;
+    need(run_awaitable(session.store().put_alias(std::move(alias))),
+         fmt::format("alias {} was not changed", address.key));
+  }
+  session.report()(changed, "set", "alias", address.key, what);
 }
 
 struct RemoveArguments {
@@ -121,6 +163,7 @@ void show(Session& session, const std::string& text) {
   Record out(session.format());
   out.field("address", "Alias", alias.address);
   out.field("targets", "Targets", alias.targets);
+  out.field("owner", alias.owner.empty() ? "" : "Owner", alias.owner.empty() ? Cell{} : Cell{alias.owner});
   out.print();
 }
 
@@ -134,10 +177,21 @@ void add_alias_commands(CLI::App& root, Program& program) {
     auto* command = add_command(*group, "add", "Adds an alias", program, [&session, given] { add(session, *given); });
     add_argument(command, "ADDRESS", given->address, "The alias, as sales@example.org")->required();
     command->add_option("TARGET", given->targets, "The addresses that get its mail")->required()->type_name("");
+    command->add_option("--owner", given->owner, "It is a group: what comes back of its mail goes to this address")
+        ->type_name("ADDRESS");
     auto* replace =
         command->add_flag("--replace", given->replace, "If it is there, these targets take the place of the old ones");
     command->add_flag("--if-not-exists", given->if_not_exists, "Fine, and nothing changes, if it is there")
         ->excludes(replace);
+  }
+  {
+    auto given = std::make_shared<SetArguments>();
+    auto* command =
+        add_command(*group, "set", "Changes who owns an alias", program, [&session, given] { set(session, *given); });
+    add_argument(command, "ADDRESS", given->address, "The alias")->required();
+    auto* owner = command->add_option("--owner", given->owner, "What comes back of its mail goes to this address");
+    owner->type_name("ADDRESS");
+    command->add_flag("--no-owner", given->no_owner, "It goes to who sent the mail")->excludes(owner);
   }
   {
     auto given = std::make_shared<RemoveArguments>();

@@ -36,8 +36,11 @@ struct Settings {
   std::string catch_all;
   std::string quota;
   std::string plus_addressing;
+  std::string journal;
   FetchOptions fetch;
-  bool given() const { return fetch.given() || !(catch_all.empty() && quota.empty() && plus_addressing.empty()); }
+  bool given() const {
+    return fetch.given() || !(catch_all.empty() && quota.empty() && plus_addressing.empty() && journal.empty());
+  }
 };
 
 void add_setting_options(CLI::App* command, Settings& settings) {
@@ -47,6 +50,8 @@ void add_setting_options(CLI::App* command, Settings& settings) {
       ->type_name("SIZE");
   command->add_option("--plus-addressing", settings.plus_addressing, "name+anything reaches name; on unless set")
       ->type_name("on|off");
+  command->add_option("--journal", settings.journal, "This address gets a copy of all mail of the domain; none: nobody")
+      ->type_name("ADDRESS");
   add_fetch_options(command, settings.fetch);
 }
 
@@ -56,6 +61,11 @@ mailstore::DomainChange parse_settings(const Settings& given) {
     change.catch_all = std::string();
   } else if (!given.catch_all.empty()) {
     change.catch_all = parse_given_address(given.catch_all).key;
+  }
+  if (given.journal == "none") {
+    change.journal = std::string();
+  } else if (!given.journal.empty()) {
+    change.journal = parse_given_address(given.journal).key;
   }
   if (!given.quota.empty()) change.quota_octets = need_size("--quota", given.quota);
   if (!given.plus_addressing.empty()) {
@@ -70,14 +80,16 @@ void apply(const mailstore::DomainChange& change, mailstore::Domain& domain) {
   if (change.catch_all) domain.catch_all = *change.catch_all;
   if (change.quota_octets) domain.quota_octets = *change.quota_octets;
   if (change.plus_addressing) domain.plus_addressing = *change.plus_addressing;
+  if (change.journal) domain.journal = *change.journal;
   if (change.fetch) domain.fetch = *change.fetch;
 }
 
 std::string describe(const mailstore::Domain& domain) {
-  return fmt::format("{}, {}, plus addressing {}{}",
+  return fmt::format("{}, {}, plus addressing {}{}{}",
                      domain.catch_all.empty() ? "no catch-all" : "catch-all " + domain.catch_all,
                      domain.quota_octets == 0 ? "no quota" : "quota " + format_octets(domain.quota_octets),
                      domain.plus_addressing ? "on" : "off",
+                     domain.journal.empty() ? "" : ", copies of all mail to " + domain.journal,
                      domain.fetch.from.empty() ? "" : ", mail fetched " + describe_fetch(domain.fetch));
 }
 
@@ -134,7 +146,9 @@ void add(Session& session, const AddArguments& given) {
   domain.name = name;
   domain.kind = kind_of(given);
   if (given.remote && given.settings.given())
-    refuse("--remote: a remote domain has no mailboxes, so --catch-all, --quota and --plus-addressing mean nothing");
+    refuse(
+        "--remote: a remote domain has no mailboxes, so --catch-all, --quota, --plus-addressing and --journal mean "
+        "nothing");
   if (!given.remote && (given.remote_options.given() || (given.host.given() && !given.settings.fetch.given())))
     refuse("say --remote: the way that mail is sent on is a setting of remote domains alone");
   if (given.remote) apply(given.remote_options, given.host, domain.remote);
@@ -244,7 +258,8 @@ void set(Session& session, const std::string& text, const Settings& given, const
   auto after = before;
   apply(change, after);
   if (after.catch_all == before.catch_all && after.quota_octets == before.quota_octets &&
-      after.plus_addressing == before.plus_addressing && after.fetch == before.fetch) {
+      after.plus_addressing == before.plus_addressing && after.journal == before.journal &&
+      after.fetch == before.fetch) {
     session.report()(false, "set", "domain", name,
                      fmt::format("domain {} has that already: {}", name, describe(after)));
     return;
@@ -360,6 +375,8 @@ void show(Session& session, const std::string& text) {
   out.field("plus_addressing", local ? "Plus addressing" : "", local ? Cell{domain.plus_addressing} : Cell{});
   out.field("fetch", domain.fetch.from.empty() ? "" : "Mail is fetched",
             domain.fetch.from.empty() ? Cell{} : Cell{describe_fetch(domain.fetch)});
+  out.field("journal", domain.journal.empty() ? "" : "Copies of all mail to",
+            domain.journal.empty() ? Cell{} : Cell{domain.journal});
   const auto& way = domain.remote;
   const auto set = [&](std::string_view key, std::string_view label, bool given, Cell value) {
     out.field(key, remote && given ? label : "", remote && given ? std::move(value) : Cell{});

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 
 #include <fmt/format.h>
 
 #include "common/auth/password.hpp"
 #include "tools/pennypost/await.hpp"
+#include "tools/pennypost/forwarding.hpp"
 #include "tools/pennypost/limits.hpp"
 #include "tools/pennypost/names.hpp"
 #include "tools/pennypost/pages.hpp"
@@ -73,7 +75,9 @@ std::string describe(const mailstore::Mailbox& mailbox) {
          (mailbox.quota_messages == 0 ? std::string(", any number of messages")
                                       : fmt::format(", {} at most", counted(mailbox.quota_messages, "message"))) +
          (mailbox.apop_secret.empty() ? "" : ", a secret for APOP") +
-         (mailbox.send_as.empty() ? "" : fmt::format(", sends as {}", fmt::join(mailbox.send_as, ", ")));
+         (mailbox.send_as.empty() ? "" : fmt::format(", sends as {}", fmt::join(mailbox.send_as, ", "))) +
+         (mailbox.forward.empty() ? "" : ", " + describe_forward(mailbox)) +
+         (mailbox.auto_reply ? ", answers by itself" : "");
 }
 
 /// How much of what a mailbox may hold is used up; nothing where it may hold anything.
@@ -170,30 +174,55 @@ std::vector<std::string> apply(const SendAsOptions& given, std::vector<std::stri
   return send_as;
 }
 
-void set(Session& session, const std::string& text, const LimitOptions& limits, bool limits_given,
-         const ApopOptions& secret, const SendAsOptions& senders) {
-  const auto address = parse_given_address(text);
-  if (!limits_given && !secret.from_stdin && !secret.none && !senders.given()) {
-    refuse(
-        "nothing to set; give --quota, --max-messages, --send-as, --no-send-as, --apop-secret-stdin or "
-        "--no-apop-secret");
+/// All that `mailbox set` was given.
+struct SetArguments {
+  std::string address;
+  LimitOptions limits;
+  bool limits_given = false;
+  ApopOptions secret;
+  SendAsOptions senders;
+  ForwardOptions forward;
+  AutoReplyOptions auto_reply;
+  bool given() const {
+    return limits_given || secret.from_stdin || secret.none || senders.given() || forward.given() || auto_reply.given();
   }
-  auto change = parse_limits(limits);
-  auto mailbox = need_mailbox(*session.directory(), address);
+};
+
+void set(Session& session, const SetArguments& given) {
+  const auto& secret = given.secret;
+  const auto address = parse_given_address(given.address);
+  if (!given.given()) {
+    refuse(
+        "nothing to set; give --quota, --max-messages, --send-as, --no-send-as, --forward, --keep-copy, --no-forward, "
+        "--auto-reply-file, --auto-reply-subject, --no-auto-reply, --apop-secret-stdin or --no-apop-secret");
+  }
+  auto change = parse_limits(given.limits);
+  mailstore::Mailbox mailbox;
+  std::optional<mailstore::AutoReply> reply;
+  {
+    const auto view = session.directory();
+    mailbox = need_mailbox(*view, address);
+    reply = need(view->auto_reply(mailbox.number), fmt::format("the reply of {} could not be read", address.key));
+  }
   if (secret.from_stdin) change.apop_secret.emplace(read_new_password(address.key, true).reveal());
   if (secret.none && !mailbox.apop_secret.empty()) change.apop_secret.emplace();
   const auto before = mailbox;
   mailbox.quota_octets = change.quota_octets.value_or(before.quota_octets);
   mailbox.quota_messages = change.quota_messages.value_or(before.quota_messages);
-  mailbox.send_as = apply(senders, before.send_as);
+  mailbox.send_as = apply(given.senders, before.send_as);
+  apply(given.forward, before, change);
+  apply(given.auto_reply, reply, change);
   if (mailbox.send_as != before.send_as) change.send_as = mailbox.send_as;
   if (mailbox.quota_octets == before.quota_octets && mailbox.quota_messages == before.quota_messages &&
-      !change.apop_secret && !change.send_as) {
+      !change.apop_secret && !change.send_as && !change.forward && !change.keep_copy && !change.auto_reply) {
     session.report()(false, "set", "mailbox", address.key,
                      fmt::format("mailbox {} has that already: {}", address.key, describe(mailbox)));
     return;
   }
   mailbox.apop_secret = change.apop_secret.value_or(before.apop_secret);
+  mailbox.forward = change.forward.value_or(before.forward);
+  mailbox.keep_copy = change.keep_copy.value_or(before.keep_copy);
+  if (change.auto_reply) mailbox.auto_reply = change.auto_reply->has_value();
   need(run_awaitable(session.store().change_mailbox(address.key, std::move(change))),
        fmt::format("mailbox {} was not changed", address.key));
   session.report()(true, "set", "mailbox", address.key, fmt::format("mailbox {}: {}", address.key, describe(mailbox)));
@@ -350,6 +379,8 @@ void show(Session& session, const std::string& text) {
   look_up_use(*view, use);
   const auto& [mailbox, totals, limits] = use;
   const auto& credential = mailbox.credential;
+  const auto reply =
+      need(view->auto_reply(mailbox.number), fmt::format("the reply of {} could not be read", address.key));
   Record out(session.format());
   out.field("address", "Mailbox", mailbox.address);
   out.field("display", mailbox.display == mailbox.address ? "" : "Written as", mailbox.display);
@@ -359,6 +390,16 @@ void show(Session& session, const std::string& text) {
   out.field("scram_sha256", "SCRAM-SHA-256", !credential.scram_sha256.empty());
   out.field("apop", mailbox.apop_secret.empty() ? "" : "APOP", !mailbox.apop_secret.empty());
   out.field("send_as", mailbox.send_as.empty() ? "" : "Sends as", mailbox.send_as);
+  out.field("forward", mailbox.forward.empty() ? "" : "Forwards to", mailbox.forward);
+  out.field("keep_copy", mailbox.forward.empty() ? "" : "Keeps a copy", mailbox.keep_copy);
+  const auto answer = reply.value_or(mailstore::AutoReply{});
+  const auto moment = [](std::uint64_t time) { return time == 0 ? Cell{} : Cell{Time{time}}; };
+  const auto text_of = [](const std::string& value) { return value.empty() ? Cell{} : Cell{value}; };
+  out.field("auto_reply", reply ? "Answers by itself" : "", reply.has_value());
+  out.field("auto_reply_from", answer.from == 0 ? "" : "from", moment(answer.from));
+  out.field("auto_reply_until", answer.until == 0 ? "" : "until", moment(answer.until));
+  out.field("auto_reply_subject", answer.subject.empty() ? "" : "with the subject", text_of(answer.subject));
+  out.field("auto_reply_text", answer.text.empty() ? "" : "and the text", text_of(answer.text));
   out.field("messages", "Messages", totals.messages);
   out.field("octets", "Size", Octets{totals.octets});
   out.field("arrivals", "Ever arrived", totals.arrivals);
@@ -419,31 +460,33 @@ void add_changes(CLI::App& group, Program& program) {
     command->add_flag("--if-not-exists", given->if_not_exists, "Fine, and nothing changes, if it is there");
   }
   {
-    auto address = std::make_shared<std::string>();
-    auto limits = std::make_shared<LimitOptions>();
-    auto secret = std::make_shared<ApopOptions>();
-    auto senders = std::make_shared<SendAsOptions>();
+    // Each set of options lives by itself, and all of them in the command.
+    auto given = std::make_shared<SetArguments>();
+    const auto limits = std::shared_ptr<LimitOptions>(given, &given->limits);
     auto* command =
-        add_command(group, "set", "Changes a mailbox's limits, whom it sends as, its secret for APOP", program, {});
-    command->callback([&program, &session, address, limits, secret, senders, command] {
-      const bool given = command->count("--quota") + command->count("--max-messages") > 0;
-      program.run = [&session, address, limits, given, secret, senders] {
-        set(session, *address, *limits, given, *secret, *senders);
-      };
+        add_command(group, "set",
+                    "Changes a mailbox's limits, whom it sends as, where its mail goes on to, what it answers "
+                    "by itself, its secret for APOP",
+                    program, {});
+    command->callback([&program, &session, given, command] {
+      given->limits_given = command->count("--quota") + command->count("--max-messages") > 0;
+      program.run = [&session, given] { set(session, *given); };
     });
-    add_argument(command, "ADDRESS", *address, "The mailbox")->required();
+    add_argument(command, "ADDRESS", given->address, "The mailbox")->required();
     add_limit_options(command, limits);
+    add_forward_options(command, {given, &given->forward});
+    add_auto_reply_options(command, {given, &given->auto_reply});
     command
-        ->add_option("--send-as", senders->granted,
+        ->add_option("--send-as", given->senders.granted,
                      "It may send mail of this address, or of a whole domain; may be given several times")
         ->type_name("ADDRESS|@DOMAIN")
         ->allow_extra_args(false);
-    command->add_option("--no-send-as", senders->taken, "It may not any more; all: none of them")
+    command->add_option("--no-send-as", given->senders.taken, "It may not any more; all: none of them")
         ->type_name("ADDRESS|@DOMAIN|all")
         ->allow_extra_args(false);
-    auto* read = command->add_flag("--apop-secret-stdin", secret->from_stdin,
+    auto* read = command->add_flag("--apop-secret-stdin", given->secret.from_stdin,
                                    "Its secret for APOP is the first line of standard input; kept in the clear");
-    command->add_flag("--no-apop-secret", secret->none, "It has none any more")->excludes(read);
+    command->add_flag("--no-apop-secret", given->secret.none, "It has none any more")->excludes(read);
   }
   {
     auto given = std::make_shared<RemoveArguments>();

@@ -13,6 +13,7 @@
 #include "smtpd/outbound/dns_answers.hpp"
 #include "smtpd/outbound/exchangers.hpp"
 #include "smtpd/outbound/masquerade.hpp"
+#include "smtpd/routing/forwarding.hpp"
 #include "smtpd/session/conversation.hpp"
 #include "tools/pennypost/await.hpp"
 #include "tools/pennypost/failure.hpp"
@@ -174,7 +175,7 @@ class Finder {
     }
     for (auto& target : resolution.targets) found_.mailboxes.push_back(std::move(target.address));
     if (!resolution.remotes.empty() && !question_.no_dns) names_.emplace(session_.config().suite.dns);
-    for (auto& address : resolution.remotes) send_on(std::move(address));
+    for (auto& onward : resolution.remotes) send_on(std::move(onward));
     return std::move(found_);
   }
 
@@ -234,10 +235,26 @@ class Finder {
     });
   }
 
-  void send_on(std::string address) {
+  /// What of ours sends it on, and how the next server sees that.
+  void explain_forwarding(mailstore::DirectoryView& directory, const routing::Onward& onward,
+                          const std::string& reverse_path) {
+    if (onward.by.empty()) return;
+    explain(onward.address, "forwarding", "leaves with Delivered-To: " + onward.by);
+    // Whose hash is in it, only the daemon knows.
+    const routing::Srs form{{{"-"}, session_.config().suite.srs.domain, std::chrono::days{1}}};
+    const auto marks = routing::make_remote(onward, reverse_path, {});
+    const auto path =
+        need(routing::find_return_path(directory, reverse_path, marks, {form, {}}), "the directory could not be read");
+    if (path == reverse_path) return;
+    explain(onward.address, "forwarding",
+            path == onward.returns_to ? "leaves as " + path + ", the group's owner"
+                                      : "leaves with a reverse-path of ours that stands for the sender (SRS)");
+  }
+
+  void send_on(routing::Onward onward) {
     RouteRemote remote;
-    remote.domain = mailstore::queue_domain_of(address);
-    remote.address = std::move(address);
+    remote.domain = mailstore::queue_domain_of(onward.address);
+    remote.address = onward.address;
     std::optional<mailstore::Domain> settings;
     mailstore::Envelope envelope;
     envelope.reverse_path = found_.sender.address;
@@ -247,6 +264,7 @@ class Finder {
       settings = need(routing::find_remote_domain(*directory, remote.domain), "the directory could not be read");
       auto path = need(outbound::leaving_path(*directory, envelope, server_.messages.masquerade),
                        "the directory could not be read");
+      explain_forwarding(*directory, onward, envelope.reverse_path);
       if (path != envelope.reverse_path && found_.sender.leaves_as.empty()) {
         explain(envelope.reverse_path, "masquerade", "leaves as " + path);
         found_.sender.leaves_as = std::move(path);

@@ -164,6 +164,42 @@ TEST_CASE("large messages in the clear and over TLS, and by BDAT where no dot is
   SSL_CTX_free(tls);
 }
 
+TEST_CASE("lines in front of a message go with it, in every form, and count") {
+  const std::string front = "Delivered-To: ann@us.test\r\n";
+  struct Row {
+    std::vector<std::string> extensions;
+    std::string body, want, last_line;
+  };
+  const std::vector<Row> rows = {
+      {{"PIPELINING", "SIZE", "8BITMIME"}, "Subject: a\r\n\r\n..dot\r\n", "", "DATA"},
+      {{"SIZE", "8BITMIME", "CHUNKING"}, "Subject: a\r\n\r\nbody\r\n", "", "BDAT 47 LAST"},
+      {{"PIPELINING", "SIZE"},
+       "Subject: a\r\n\r\nan \xc3\xa4\r\n",
+       front + "Subject: a\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n"
+               "Content-Transfer-Encoding: quoted-printable\r\n\r\nan =C3=A4\r\n",
+       "DATA"},
+  };
+  for (const auto& row : rows) {
+    CAPTURE(row.last_line);
+    House house;
+    house.write(row.body, row.body.contains(".."));
+    house.message.eight_bit = !row.want.empty();
+    house.message.front = front;
+    Ways ways;
+    ways.extensions = row.extensions;
+    StubServer stub{{ways}};
+    CHECK(told(house.carry(stub.port())) == "d 250 2.0.0 taken");
+    const auto heard = stub.heard();
+    REQUIRE(heard.messages.size() == 1);
+    CHECK(heard.messages[0] == (row.want.empty() ? front + row.body : row.want));
+    CHECK(heard.lines.back() == row.last_line);
+    if (row.want.empty()) {
+      const auto size = " SIZE=" + std::to_string(front.size() + house.message.octets);
+      CHECK(std::ranges::any_of(heard.lines, [&](const std::string& line) { return line.contains(size); }));
+    }
+  }
+}
+
 TEST_CASE("a peer that takes 7 bits only gets a message that it can take") {
   House house;
   house.write("Subject: a\r\n\r\nsome text with one \xc3\xa4 in it\r\n", false);

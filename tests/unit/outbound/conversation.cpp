@@ -120,6 +120,18 @@ TEST_CASE("BDAT where no dot is stuffed, once somebody has been accepted (RFC 30
   CHECK(talk.send({}) == "MAIL FROM:<ann@us.test>\r\nRCPT TO:<bob@there.test>\r\nDATA\r\n");
 }
 
+TEST_CASE("what stands in front of a message counts where its size does") {
+  auto talk = opened("PIPELINING,SIZE 110,8BITMIME,CHUNKING");
+  talk.message.stuffed = false;
+  talk.message.stored_octets = 100;
+  talk.message.front = "X-Ten: 67\r\n";
+  CHECK(talk.send({}).empty());
+  CHECK(outcomes(talk) == "p");
+  talk.message.front = "X-T: 67\r\n";
+  CHECK(talk.send({}) == "MAIL FROM:<ann@us.test> SIZE=109\r\nRCPT TO:<bob@there.test>\r\n");
+  CHECK(talk.play({says("250 a\n250 b"), says("250 d")}) == "BDAT 109 LAST\r\n[message]");
+}
+
 TEST_CASE("each recipient has its answer (RFC 5321 4.2.1)") {
   struct Row {
     std::vector<Event> events;

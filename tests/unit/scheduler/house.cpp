@@ -34,6 +34,16 @@ std::size_t StageNames::asked(const std::string& domain) const {
   return found == asked_.end() ? 0 : found->second.size();
 }
 
+namespace {
+
+std::shared_ptr<const smtpd::routing::Srs> srs() {
+  smtpd::routing::Srs::Terms terms;
+  terms.keys = {"a key of sixteen"};
+  return std::make_shared<const smtpd::routing::Srs>(std::move(terms));
+}
+
+}  // namespace
+
 House::House(std::vector<Ways> ways, Adjust adjust)
     : store(2,
             [this](mailstore::Options& options) {
@@ -65,7 +75,7 @@ House::~House() {
 
 void House::set(const Adjust& adjust) {
   adjust(server_);
-  if (scheduler_) scheduler_->set_plans(std::make_shared<const Plans>(make_plans({server_}).value()));
+  if (scheduler_) scheduler_->set_plans(std::make_shared<const Plans>(make_plans({server_}, srs()).value()));
 }
 
 void House::start() {
@@ -74,9 +84,9 @@ void House::start() {
   Carrier::Setup setup;
   setup.dice = [](std::uint32_t bound) { return bound - 1; };
   setup.unchecked = common::net::TlsClientContext::load(common::net::TlsClientContext::Peer::anyone).value();
-  scheduler_ =
-      std::make_unique<Scheduler>(*store, *worker_, names, std::move(setup),
-                                  std::make_shared<const Plans>(make_plans({server_}).value()), std::chrono::days{3});
+  scheduler_ = std::make_unique<Scheduler>(*store, *worker_, names, std::move(setup),
+                                           std::make_shared<const Plans>(make_plans({server_}, srs()).value()),
+                                           std::chrono::days{3});
   REQUIRE(scheduler_->start());
   quiet();
 }

@@ -15,6 +15,7 @@ class FakeDirectory final : public mailstore::DirectoryView {
   std::map<std::string, mailstore::Mailbox, std::less<>> mailboxes;
   std::map<std::string, mailstore::Alias, std::less<>> aliases;
   std::map<mailstore::MailboxNumber, mailstore::Totals> held;
+  std::map<mailstore::MailboxNumber, mailstore::AutoReply> replies;
   bool broken = false;
 
   void add_domain(const std::string& name, const std::string& alias_of = {}) {
@@ -40,7 +41,7 @@ class FakeDirectory final : public mailstore::DirectoryView {
     return mailboxes[address] = mailbox;
   }
   void add_alias(const std::string& address, std::vector<std::string> targets) {
-    aliases[address] = {address, std::move(targets)};
+    aliases[address] = {address, std::move(targets), {}};
   }
 
   Result<std::optional<mailstore::Domain>> domain(std::string_view name) override { return look(domains, name); }
@@ -58,6 +59,10 @@ class FakeDirectory final : public mailstore::DirectoryView {
   Result<mailstore::Totals> totals(mailstore::MailboxNumber number) override {
     const auto found = held.find(number);
     return found == held.end() ? mailstore::Totals{} : found->second;
+  }
+  Result<std::optional<mailstore::AutoReply>> auto_reply(mailstore::MailboxNumber number) override {
+    const auto found = replies.find(number);
+    return found == replies.end() ? std::nullopt : std::optional{found->second};
   }
   Result<void> each_domain(const std::function<bool(const mailstore::Domain&)>&, std::string_view) override {
     return {};

@@ -63,6 +63,9 @@ std::string resolve_text(FakeDirectory& directory, const std::string& address, R
       return "not ours";
     case Outcome::too_far:
       return "too far";
+    case Outcome::forged_return:
+    case Outcome::expired_return:
+      return "no return";
     case Outcome::full:
     case Outcome::too_big:
       return "no room";
@@ -72,7 +75,7 @@ std::string resolve_text(FakeDirectory& directory, const std::string& address, R
   std::vector<std::string> addresses;
   for (const auto& target : found->targets) addresses.push_back(target.address);
   std::ranges::sort(addresses);
-  for (const auto& remote : found->remotes) addresses.push_back("->" + remote);
+  for (const auto& remote : found->remotes) addresses.push_back("->" + remote.address);
   std::string text;
   for (const auto& target : addresses) text += (text.empty() ? "" : " ") + target;
   return text;

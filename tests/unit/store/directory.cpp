@@ -491,3 +491,98 @@ TEST_CASE("mailboxes to be purged are found behind more than one page of others"
   CHECK(got(tests::purge_removed(*store, ~std::uint64_t{0})).mailboxes ==
         std::vector<std::string>{"p0@example.test", "zz@example.test"});
 }
+
+TEST_CASE("where a mailbox's mail goes on to: limits, and nothing that leads back") {
+  tests::TestStore store(3);
+  const auto set = [&](const std::string& address, std::vector<std::string> to) {
+    MailboxChange change;
+    change.forward = std::move(to);
+    return error_of(tests::change_mailbox(*store, address, change));
+  };
+  CHECK_FALSE(set("u0@example.test", {"x@far.test", "u1@example.test"}));
+  CHECK(got(store->directory()->mailbox("u0@example.test"))->forward.size() == 2);
+  CHECK(set("u0@example.test", {"u0@example.test"}) == Errc::conflict);
+  CHECK(set("u1@example.test", {"u0@example.test"}) == Errc::conflict);
+  got(tests::add_domain(*store, alias_domain("other.test", "example.test")));
+  CHECK(set("u0@example.test", {"u0@other.test"}) == Errc::conflict);
+  CHECK_FALSE(error_of(tests::put_alias(*store, {.address = "team@example.test", .targets = {"u0@example.test"}})));
+  CHECK(set("u1@example.test", {"team@example.test"}) == Errc::conflict);
+  CHECK_FALSE(set("u2@example.test", {"team@example.test"}));
+  CHECK(error_of(tests::put_alias(*store, {.address = "team@example.test", .targets = {"u2@example.test"}})) ==
+        Errc::conflict);
+  CHECK(set("u1@example.test", std::vector<std::string>(forward_limit + 1, "x@far.test")) == Errc::conflict);
+  CHECK(set("u1@example.test", {std::string(forward_octets_limit, 'x') + "@far.test"}) == Errc::conflict);
+  CHECK_FALSE(set("u0@example.test", {}));
+  CHECK_FALSE(set("u1@example.test", {"team@example.test"}));
+}
+
+TEST_CASE("a sender is answered once in a period, and a mailbox remembers so many and no more") {
+  tests::TestStore store(2);
+  const auto first = got(store->directory()->mailbox("u0@example.test"))->number;
+  const auto second = got(store->directory()->mailbox("u1@example.test"))->number;
+  constexpr std::chrono::seconds week{7 * 86400};
+  constexpr std::uint64_t day = std::uint64_t{86400} * 1'000'000, start = 1000 * day;
+  const auto note = [&](MailboxNumber box, const std::string& sender, std::uint64_t when) {
+    return got(tests::note_answered(*store, box, sender, when, week));
+  };
+  CHECK_FALSE(note(first, "joe@far.test", start));  // it has nothing to say
+  MailboxChange change;
+  change.auto_reply.emplace(AutoReply{0, 0, "Away", "Back on Monday."});
+  got(tests::change_mailbox(*store, "u0@example.test", change));
+  got(tests::change_mailbox(*store, "u1@example.test", change));
+  CHECK(note(first, "joe@far.test", start));
+  CHECK_FALSE(note(first, "joe@far.test", start));
+  CHECK_FALSE(note(first, "joe@far.test", start + 7 * day));
+  CHECK(note(second, "joe@far.test", start));
+  CHECK(note(first, "ann@far.test", start));
+  store.reopen();
+  CHECK_FALSE(note(first, "joe@far.test", start + 6 * day));
+  CHECK(note(first, "joe@far.test", start + 7 * day + 1));
+  for (std::size_t i = 1; i < answered_limit; ++i) CHECK(note(first, std::to_string(i), start + 8 * day));
+  CHECK_FALSE(note(first, "one too many", start + 9 * day));
+  CHECK(note(first, "one too many", start + 16 * day));
+  // Another text is news to everybody.
+  got(tests::change_mailbox(*store, "u0@example.test", change));
+  CHECK(note(first, "joe@far.test", start + 16 * day));
+  change.auto_reply.emplace(std::nullopt);
+  got(tests::change_mailbox(*store, "u0@example.test", change));
+  CHECK_FALSE(got(store->directory()->auto_reply(first)));
+  CHECK_FALSE(got(store->directory()->mailbox("u0@example.test"))->auto_reply);
+  CHECK_FALSE(note(first, "eve@far.test", start + 16 * day));
+  change.auto_reply.emplace(AutoReply{0, 0, std::string(auto_reply_subject_limit + 1, 'x'), {}});
+  CHECK(error_of(tests::change_mailbox(*store, "u0@example.test", change)) == Errc::conflict);
+  change.auto_reply.emplace(AutoReply{0, 0, {}, std::string(auto_reply_text_limit + 1, 'x')});
+  CHECK(error_of(tests::change_mailbox(*store, "u0@example.test", change)) == Errc::conflict);
+  // It goes with the mailbox.
+  got(tests::remove_mailbox(*store, "u1@example.test", true));
+  CHECK_FALSE(got(store->directory()->auto_reply(second)));
+}
+
+TEST_CASE("who gets copies of a domain's mail: somebody, or elsewhere") {
+  tests::TestStore store(1);
+  const auto set = [&](const std::string& address) {
+    DomainChange change;
+    change.journal = address;
+    return error_of(tests::change_domain(*store, "example.test", change));
+  };
+  CHECK(set("nobody@example.test") == Errc::not_found);
+  CHECK_FALSE(set("u0@example.test"));
+  CHECK(got(store->directory()->domain("example.test"))->journal == "u0@example.test");
+  CHECK_FALSE(set("archive@far.test"));
+  CHECK_FALSE(set(""));
+  got(tests::add_domain(*store, alias_domain("other.test", "example.test")));
+  DomainChange change;
+  change.journal = "u0@example.test";
+  CHECK(error_of(tests::change_domain(*store, "other.test", change)) == Errc::conflict);
+}
+
+TEST_CASE("the store's secrets differ by purpose and by store, and stay") {
+  tests::TestStore store(0);
+  tests::TestStore other(0);
+  const auto secret = store->secret("one");
+  CHECK(secret.size() == 32);
+  CHECK(secret != store->secret("two"));
+  CHECK(secret != other->secret("one"));
+  store.reopen();
+  CHECK(secret == store->secret("one"));
+}

@@ -50,6 +50,8 @@ class Walk {
                                      {25, "remove", &Walk::remove},
                                      {8, "add mailbox", &Walk::add_mailbox},
                                      {6, "change mailbox", &Walk::change_mailbox},
+                                     {6, "forward mailbox", &Walk::forward_mailbox},
+                                     {5, "answer for mailbox", &Walk::answer_for_mailbox},
                                      {4, "remove mailbox", &Walk::remove_mailbox},
                                      {3, "purge mailbox", &Walk::purge_mailbox},
                                      {3, "restore mailbox", &Walk::restore_mailbox},
@@ -285,6 +287,23 @@ class Walk {
     check(model_.change_mailbox(where, *change.locked, *change.quota_octets, *change.quota_messages),
           tests::change_mailbox(*store_, where, change));
   }
+  void forward_mailbox() {
+    const auto where = address();
+    std::vector<std::string> to;
+    for (auto count = below(3); count > 0; --count) to.push_back(below(3) == 0 ? "x@far.test" : address());
+    MailboxChange change;
+    change.forward = to;
+    change.keep_copy = below(2) == 0;
+    check(model_.forward_mailbox(where, to, *change.keep_copy), tests::change_mailbox(*store_, where, change));
+  }
+  void answer_for_mailbox() {
+    const auto where = address();
+    std::optional<AutoReply> reply;
+    if (below(3) != 0) reply = AutoReply{below(100), below(100), "subject", std::string(below(6000), 'x')};
+    MailboxChange change;
+    change.auto_reply = reply;
+    check(model_.answer_for_mailbox(where, reply), tests::change_mailbox(*store_, where, change));
+  }
   void remove_mailbox() {
     const auto where = address();
     check(model_.remove_mailbox(where, false), tests::remove_mailbox(*store_, where, false));
@@ -325,7 +344,9 @@ class Walk {
     const auto where = address();
     std::vector<std::string> targets{address()};
     if (below(2) == 0) targets.push_back(address());
-    check(model_.put_alias(where, targets), tests::put_alias(*store_, {.address = where, .targets = targets}));
+    const auto owner = below(2) == 0 ? "" : address();
+    check(model_.put_alias(where, targets, owner),
+          tests::put_alias(*store_, {.address = where, .targets = targets, .owner = owner}));
   }
   void remove_alias() {
     const auto where = address();
@@ -358,12 +379,15 @@ class Walk {
   }
   void change_domain() {
     const auto name = domain_name();
-    const Model::Domain to{
-        .locked = below(2) == 0, .catch_all = below(2) == 0 ? "" : address(), .quota_octets = below(100'000)};
+    const Model::Domain to{.locked = below(2) == 0,
+                           .catch_all = below(2) == 0 ? "" : address(),
+                           .quota_octets = below(100'000),
+                           .journal = below(2) == 0 ? "" : address()};
     DomainChange change;
     change.locked = to.locked;
     change.catch_all = to.catch_all;
     change.quota_octets = to.quota_octets;
+    change.journal = to.journal;
     check(model_.change_domain(name, to), tests::change_domain(*store_, name, change));
   }
 
@@ -431,6 +455,10 @@ class Walk {
       CHECK((*row)->locked == box.locked);
       CHECK((*row)->quota_octets == box.quota_octets);
       CHECK((*row)->quota_messages == box.quota_messages);
+      CHECK((*row)->forward == box.forward);
+      CHECK((*row)->keep_copy == box.keep_copy);
+      CHECK((*row)->auto_reply == box.reply.has_value());
+      CHECK(directory->auto_reply(MailboxNumber{number}).value() == box.reply);
       std::uint64_t octets = 0;
       for (const auto& [id, text] : box.messages) octets += tests::real_octets(text);
       const auto totals = directory->totals(MailboxNumber{number});
@@ -441,11 +469,14 @@ class Walk {
     CHECK(living == wanted_living);
     CHECK(all == wanted);
     std::map<std::string, std::vector<std::string>> aliases;
+    std::map<std::string, std::string> owners;
     REQUIRE(directory->each_alias({}, [&](const Alias& alias) {
       aliases[alias.address] = alias.targets;
+      if (!alias.owner.empty()) owners[alias.address] = alias.owner;
       return true;
     }));
     CHECK(aliases == model_.aliases);
+    CHECK(owners == model_.owners);
     std::size_t domains = 0;
     REQUIRE(directory->each_domain([&](const Domain& domain) {
       ++domains;
@@ -453,6 +484,7 @@ class Walk {
       CHECK(domain.locked == model.locked);
       CHECK(domain.catch_all == model.catch_all);
       CHECK(domain.quota_octets == model.quota_octets);
+      CHECK(domain.journal == model.journal);
       return true;
     }));
     CHECK(domains == model_.domains.size());

@@ -78,6 +78,31 @@ TEST_CASE("an envelope comes back as it was") {
   CHECK_FALSE(empty.eight_bit);
 }
 
+TEST_CASE("an envelope says of each remote recipient who of ours sends it on") {
+  auto envelope = full_envelope();
+  envelope.remotes.push_back({.address = "x@far.test", .original_recipient = "rfc822;y@z", .notify = 4});
+  const auto plain = encoded(envelope);
+  CHECK(plain[0] == '\1');  // as it was before anything was sent on
+  envelope.remotes.push_back(
+      {.address = "y@far.test", .original_recipient = {}, .sent_on_by = "ann@example.test", .returns_to = "b@c"});
+  envelope.remotes.push_back({.address = "z@far.test", .original_recipient = {}, .looped = true});
+  const auto octets = encoded(envelope);
+  CHECK(octets[0] == '\2');
+  const auto back = decode_envelope(octets);
+  REQUIRE(back.remotes.size() == 3);
+  for (std::size_t i = 0; i < 3; ++i) {
+    CHECK(back.remotes[i].address == envelope.remotes[i].address);
+    CHECK(back.remotes[i].original_recipient == envelope.remotes[i].original_recipient);
+    CHECK(back.remotes[i].notify == envelope.remotes[i].notify);
+    CHECK(back.remotes[i].sent_on_by == envelope.remotes[i].sent_on_by);
+    CHECK(back.remotes[i].returns_to == envelope.remotes[i].returns_to);
+    CHECK(back.remotes[i].looped == envelope.remotes[i].looped);
+  }
+  CHECK(owner_lines(octets, 1).delivered_to == "eve@example.test");
+  for (std::size_t size = 0; size < octets.size(); ++size)
+    CHECK(failure_of([&] { decode_envelope(std::string_view(octets).substr(0, size)); }) == Errc::corrupt);
+}
+
 TEST_CASE("an envelope cut anywhere, longer than it says or of another version is corrupt") {
   const auto octets = encoded(full_envelope());
   for (std::size_t size = 0; size < octets.size(); ++size) {
@@ -85,7 +110,7 @@ TEST_CASE("an envelope cut anywhere, longer than it says or of another version i
     CHECK(failure_of([&] { decode_envelope(std::string_view(octets).substr(0, size)); }) == Errc::corrupt);
   }
   CHECK(failure_of([&] { decode_envelope(octets + '\0'); }) == Errc::corrupt);
-  for (const char version : {'\0', '\2', '\xFF'}) {
+  for (const char version : {'\0', '\3', '\xFF'}) {
     auto changed = octets;
     changed[0] = version;
     CHECK(failure_of([&] { decode_envelope(changed); }) == Errc::corrupt);

@@ -157,6 +157,9 @@ TEST_CASE("rows of the directory") {
   CHECK(domain_back.catch_all == "rest@example.test");
   CHECK(domain_back.quota_octets == 77);
   CHECK_FALSE(domain_back.plus_addressing);
+  auto copied = domain;
+  copied.journal = "archive@far.test";
+  CHECK(decode_domain("example.test", encoded(copied)).journal == "archive@far.test");
   check_damage(encoded(domain), [](std::string_view value) { decode_domain("example.test", value); });
   auto unknown_kind = encoded(domain);
   unknown_kind[1] = '\x63';
@@ -196,7 +199,10 @@ TEST_CASE("rows of the directory") {
                  .created = 98,
                  .credential = {.version = 4, .password_hash = "$argon2id$", .scram_sha256 = "SCRAM-SHA-256$"},
                  .apop_secret = "tanstaaf",
-                 .send_as = {"boss@example.test", "@other.test"}};
+                 .send_as = {"boss@example.test", "@other.test"},
+                 .forward = {"x@far.test", "bob@example.test"},
+                 .keep_copy = true,
+                 .auto_reply = true};
   row.removed = true;
   row.removed_at = 97;
   const auto key = address_key("ann@example.test");
@@ -213,6 +219,9 @@ TEST_CASE("rows of the directory") {
   CHECK(back.mailbox.credential.scram_sha256 == "SCRAM-SHA-256$");
   CHECK(back.mailbox.apop_secret == "tanstaaf");
   CHECK(back.mailbox.send_as == std::vector<std::string>{"boss@example.test", "@other.test"});
+  CHECK(back.mailbox.forward == std::vector<std::string>{"x@far.test", "bob@example.test"});
+  CHECK(back.mailbox.keep_copy);
+  CHECK(back.mailbox.auto_reply);
   CHECK(back.removed);
   CHECK(back.removed_at == 97);
   check_damage(encoded(row), [&](std::string_view value) { decode_mailbox(key, value); });
@@ -225,7 +234,21 @@ TEST_CASE("rows of the directory") {
   const auto alias_back = decode_alias(address_key(alias.address), encoded(alias));
   CHECK(alias_back.address == alias.address);
   CHECK(alias_back.targets == alias.targets);
+  CHECK(alias_back.owner.empty());
+  CHECK(encoded(alias)[0] == '\1');  // as it was before there were owners
   check_damage(encoded(alias), [&](std::string_view value) { decode_alias(address_key("team@example.test"), value); });
+  auto group = alias;
+  group.owner = "ann@example.test";
+  CHECK(decode_alias(address_key(alias.address), encoded(group)).owner == "ann@example.test");
+  check_damage(encoded(group), [&](std::string_view value) { decode_alias(address_key("team@example.test"), value); });
+
+  const AutoReply reply{.from = 5, .until = 6, .subject = "Away", .text = "Back on Monday.\n"};
+  CHECK(decode_auto_reply(encoded(reply)) == reply);
+  check_damage(encoded(reply), [](std::string_view value) { decode_auto_reply(value); });
+  std::string answered;
+  encode_answered(1234, answered);
+  CHECK(decode_answered(answered) == 1234);
+  check_damage(answered, [](std::string_view value) { decode_answered(value); });
 }
 
 TEST_CASE("rows of the directory's earlier versions are read, with the defaults of what came later") {
@@ -275,5 +298,6 @@ TEST_CASE("rows of the directory's earlier versions are read, with the defaults 
   CHECK(decode_mailbox(key, old_mailbox(1000)).mailbox.quota_octets == 1000);
   CHECK_FALSE(decode_mailbox(key, old_mailbox(1000, 2)).mailbox.quota_octets);  // what its flag says
   CHECK(decode_mailbox(key, old_mailbox(0, 2)).mailbox.apop_secret.empty());
+  CHECK(decode_mailbox(key, old_mailbox(0, 2)).mailbox.forward.empty());
   check_damage(old_mailbox(5), [&](std::string_view value) { decode_mailbox(key, value); });
 }

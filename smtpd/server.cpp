@@ -6,6 +6,8 @@
 
 #include "common/log.hpp"
 
+#include "smtpd/folders/home.hpp"
+
 namespace smtpd {
 namespace {
 
@@ -29,7 +31,7 @@ std::string too_many_connections(const common::config::Server& server) {
 }  // namespace
 
 std::expected<SmtpService::VirtualServers, std::string> SmtpService::make_servers(
-    const std::vector<common::config::Server>& servers) {
+    const std::vector<common::config::Server>& servers, const outbound::DropFolders& drops) {
   VirtualServers made;
   for (const auto& server : servers) {
     auto tls = common::net::TlsContext::load(server.tls);
@@ -38,7 +40,22 @@ std::expected<SmtpService::VirtualServers, std::string> SmtpService::make_server
     virtual_server->terms = make_terms(server);
     virtual_server->tls = std::move(*tls);
     virtual_server->idle_timeout = server.connections.idle_timeout;
+    if (const auto drop = drops.find(server.id); drop != drops.end()) virtual_server->drop = drop->second;
     made.emplace(server.id, std::move(virtual_server));
+  }
+  return made;
+}
+
+outbound::DropFolders SmtpService::make_drops(const std::vector<common::config::Server>& servers) const {
+  outbound::DropFolders made;
+  for (const auto& server : servers) {
+    const auto where = folders::home_of(server).drop;
+    if (where.empty()) continue;
+    const auto old = drops_.find(server.id);
+    auto drop = old != drops_.end() && old->second->path() == where
+                    ? old->second
+                    : std::make_shared<folders::DropFolder>(where, server.messages.drop_quota);
+    made.emplace(server.id, std::move(drop));
   }
   return made;
 }
@@ -49,7 +66,11 @@ std::expected<void, std::string> SmtpService::prepare(const common::config::Conf
     return std::unexpected("no server of kind \"smtp\" or \"lmtp\" is configured; add a file to " +
                            (config.file.parent_path() / "servers").string());
   }
-  auto made = make_servers(servers);
+  for (const auto& server : servers) {
+    if (auto home = folders::make_home(server, config.suite.run.user); !home) return home;
+  }
+  drops_ = make_drops(servers);
+  auto made = make_servers(servers, drops_);
   if (!made) return std::unexpected(std::move(made.error()));
   servers_.set(std::make_shared<const VirtualServers>(std::move(*made)));
 
@@ -85,8 +106,11 @@ std::expected<void, std::string> SmtpService::start() {
   resolver_.emplace();
   auto configured = resolver_->configure(dns_);
   if (!configured) return std::unexpected(std::move(configured.error()));
+  for (const auto& server : configured_) {
+    if (auto home = folders::try_home(server); !home) return home;
+  }
   auto dispatch = outbound::Dispatch::make(*store_, *resolver_, common::system_clock_source(), configured_,
-                                           listeners_->addresses());
+                                           listeners_->addresses(), drops_);
   if (!dispatch) return std::unexpected(std::move(dispatch.error()));
   dispatch_ = std::move(*dispatch);
   listeners_->start();
@@ -98,13 +122,19 @@ std::expected<std::vector<std::string>, std::string> SmtpService::reload(const c
   const auto servers = smtp_servers(config);
   if (servers.empty())
     return std::unexpected("no server of kind \"smtp\" or \"lmtp\" is left in the new configuration");
-  auto made = make_servers(servers);
+  for (const auto& server : servers) {
+    auto home = folders::make_home(server, {});
+    if (home) home = folders::try_home(server);
+    if (!home) return std::unexpected(std::move(home.error()));
+  }
+  auto drops = make_drops(servers);
+  auto made = make_servers(servers, drops);
   if (!made) return std::unexpected(std::move(made.error()));
   auto dns = common::dns::read_settings(config.suite.dns);
   if (!dns) return std::unexpected(std::move(dns.error()));
   auto configured = resolver_->configure(*dns);
   if (!configured) return std::unexpected(std::move(configured.error()));
-  if (auto planned = dispatch_->reload(servers); !planned) {
+  if (auto planned = dispatch_->reload(servers, drops); !planned) {
     (void)resolver_->configure(dns_);  // they were good before
     return std::unexpected(std::move(planned.error()));
   }
@@ -121,6 +151,10 @@ std::expected<std::vector<std::string>, std::string> SmtpService::reload(const c
   }
   servers_.set(std::make_shared<const VirtualServers>(std::move(*made)));
   dns_ = std::move(*dns);
+  drops_ = std::move(drops);
+  for (const auto& server : servers) {
+    if (const auto drop = drops_.find(server.id); drop != drops_.end()) drop->second->set_quota(server.messages.drop_quota);
+  }
   guard_->set_terms(common::auth::make_guard_terms(config.suite.guessing));
   return std::vector<std::string>{};
 }

@@ -33,7 +33,10 @@ class SmtpService final : public common::daemon::Service {
  private:
   /// By id, the file's name.
   using VirtualServers = std::map<std::string, std::shared_ptr<const VirtualServer>, std::less<>>;
-  static std::expected<VirtualServers, std::string> make_servers(const std::vector<common::config::Server>& servers);
+  static std::expected<VirtualServers, std::string> make_servers(const std::vector<common::config::Server>& servers,
+                                                                const outbound::DropFolders& drops);
+  /// Those in use are kept where they lie as they did.
+  outbound::DropFolders make_drops(const std::vector<common::config::Server>& servers) const;
   asio::awaitable<void> serve(common::net::Worker& worker, common::net::Stream stream, common::net::Door door);
 
   mailstore::Options store_options_;
@@ -43,6 +46,7 @@ class SmtpService final : public common::daemon::Service {
   common::dns::Settings dns_;  ///< in force
   std::optional<common::dns::Resolver> resolver_;
   std::vector<common::config::Server> configured_;  ///< at start
+  outbound::DropFolders drops_;
   std::unique_ptr<outbound::Dispatch> dispatch_;
   common::daemon::Snapshot<VirtualServers> servers_;
   // Last: sessions that are left when it goes use what stands above.

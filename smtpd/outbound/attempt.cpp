@@ -60,6 +60,16 @@ asio::awaitable<void> Scheduler::attempt(Run& run, Group group) {
   for (const auto& recipient : group.recipients)
     release.hands.emplace_back(recipient.name.id.value, recipient.name.ordinal);
 
+  // What may lie in a drop folder by now goes nowhere else, whatever its domain has become.
+  std::vector<mailstore::QueuedRecipient> placing;
+  std::erase_if(group.recipients, [&](mailstore::QueuedRecipient& recipient) {
+    if (recipient.placing.empty()) return false;
+    placing.push_back(std::move(recipient));
+    return true;
+  });
+  if (!placing.empty()) co_await finish_placing(std::move(placing));
+  if (group.recipients.empty()) co_return;
+
   const auto plans = this->plans();
   const auto* plan = plan_of(*plans, group.server);
   if (plan == nullptr) co_return;

@@ -33,8 +33,9 @@ Dispatch::~Dispatch() {
 
 std::expected<std::unique_ptr<Dispatch>, std::string> Dispatch::make(
     mailstore::Store& store, common::dns::Resolver& resolver, const common::Clock& clock,
-    const std::vector<common::config::Server>& servers, const std::vector<common::net::BoundAddress>& own) {
-  auto plans = make_plans(servers);
+    const std::vector<common::config::Server>& servers, const std::vector<common::net::BoundAddress>& own,
+    const DropFolders& drops) {
+  auto plans = make_plans(servers, drops);
   if (!plans) return std::unexpected(std::move(plans.error()));
   Carrier::Setup setup;
   for (const auto& server : servers) setup.own_names.push_back(server.hostname);
@@ -69,8 +70,9 @@ void Dispatch::start() {
   });
 }
 
-std::expected<void, std::string> Dispatch::reload(const std::vector<common::config::Server>& servers) {
-  auto plans = make_plans(servers);
+std::expected<void, std::string> Dispatch::reload(const std::vector<common::config::Server>& servers,
+                                                   const DropFolders& drops) {
+  auto plans = make_plans(servers, drops);
   if (!plans) return std::unexpected(std::move(plans.error()));
   scheduler_->set_plans(std::make_shared<const Plans>(std::move(*plans)));
   return {};

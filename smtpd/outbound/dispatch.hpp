@@ -29,10 +29,11 @@ class Dispatch {
                                                                     common::dns::Resolver& resolver,
                                                                     const common::Clock& clock,
                                                                     const std::vector<common::config::Server>& servers,
-                                                                    const std::vector<common::net::BoundAddress>& own);
+                                                                    const std::vector<common::net::BoundAddress>& own,
+                                                                    const DropFolders& drops);
   ~Dispatch();
   void start();
-  std::expected<void, std::string> reload(const std::vector<common::config::Server>& servers);
+  std::expected<void, std::string> reload(const std::vector<common::config::Server>& servers, const DropFolders& drops);
   /// Nothing new is begun; what is under way has `grace` to end, then it is cut off, and waits in the queue as it did.
   void stop(std::chrono::milliseconds grace);
   void add_status(nlohmann::json& status) const;

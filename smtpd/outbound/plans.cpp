@@ -22,7 +22,8 @@ std::expected<std::string, std::string> read_password(const std::string& path) {
 
 }  // namespace
 
-std::expected<Plans, std::string> make_plans(const std::vector<common::config::Server>& servers) {
+std::expected<Plans, std::string> make_plans(const std::vector<common::config::Server>& servers,
+                                             const DropFolders& drops) {
   Plans plans;
   bool unlimited = false;
   for (const auto& server : servers) {
@@ -35,6 +36,7 @@ std::expected<Plans, std::string> make_plans(const std::vector<common::config::S
     plan.schedule.expire = server.delivery.expire;
     plan.schedule.jitter = static_cast<std::uint32_t>(server.delivery.jitter);
     plan.outbound = server.outbound;
+    if (const auto drop = drops.find(server.id); drop != drops.end()) plan.drop = drop->second;
     if (!server.outbound.username.empty() && !server.outbound.password_file.empty()) {
       auto password = read_password(server.outbound.password_file);
       if (!password) return std::unexpected(std::move(password.error()));

@@ -202,7 +202,16 @@ asio::awaitable<void> Scheduler::run(std::string domain) {
     if (!*row) break;
     run.row = std::move(**row);
     if (lines_[run.domain].again) co_await age(run);
-    co_await do_round(run);
+    const auto drop = is_drop_domain(run.domain);
+    if (!drop) {
+      set_timer(run.domain, now() + after_trouble);
+      break;
+    }
+    if (*drop) {
+      co_await place_round(run);
+    } else {
+      co_await do_round(run);
+    }
     co_await end_round(run);
     const auto& line = lines_[run.domain];
     more = line.again || line.arrived;

@@ -1,10 +1,12 @@
 #pragma once
 
 #include <asio/awaitable.hpp>
+#include <asio/thread_pool.hpp>
 #include <atomic>
 #include <cstdint>
 #include <deque>
 #include <expected>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -23,6 +25,8 @@
 #include "mailstore/queue.hpp"
 #include "mailstore/store.hpp"
 
+#include "smtpd/folders/drop_folder.hpp"
+#include "smtpd/folders/put_file.hpp"
 #include "smtpd/outbound/carrier.hpp"
 #include "smtpd/outbound/lanes.hpp"
 #include "smtpd/outbound/next_hop.hpp"
@@ -40,7 +44,11 @@ struct ServerPlan {
   Schedule schedule;
   common::config::Outbound outbound;
   std::string password;  ///< what stands in its password_file
+  std::shared_ptr<folders::DropFolder> drop;  ///< null: it has no home
 };
+/// By virtual server; those that have a home.
+using DropFolders = std::map<std::string, std::shared_ptr<folders::DropFolder>, std::less<>>;
+
 /// Of all of them; replaced whole by a reload.
 struct Plans {
   std::map<std::string, ServerPlan, std::less<>> servers;
@@ -48,7 +56,8 @@ struct Plans {
   std::string first;              ///< whose rules hold for mail of a server that is gone; empty: there is none
 };
 /// Reads the password files. Error: a sentence with the remedy.
-std::expected<Plans, std::string> make_plans(const std::vector<common::config::Server>& servers);
+std::expected<Plans, std::string> make_plans(const std::vector<common::config::Server>& servers,
+                                             const DropFolders& drops);
 
 /// Takes what is in the queue to where it belongs: which domain when, how many at a time, what an answer means, who is
 /// told. One for a store, on one worker's thread. Memory grows with the domains that mail waits for, not with the mail.
@@ -93,6 +102,15 @@ class Scheduler {
     std::string server, reroute;
     std::vector<mailstore::QueuedRecipient> recipients;
   };
+  /// A message that goes into one file, for all its recipients in a drop domain.
+  struct Parcel {
+    std::vector<mailstore::QueuedRecipient> recipients;
+    mailstore::Envelope envelope;
+    std::shared_ptr<folders::DropFolder> folder;  ///< null: the file is placed already, but for its name
+    folders::FileToPut file;
+    std::vector<char> scratch;
+    std::optional<mailstore::OpenMessage> message;
+  };
   using Hand = std::pair<std::uint64_t, std::uint16_t>;
   struct HandHash {
     std::size_t operator()(const Hand& hand) const { return std::hash<std::uint64_t>{}(hand.first * 31 + hand.second); }
@@ -121,6 +139,14 @@ class Scheduler {
                                            const mailstore::OpenMessage& message, const ServerPlan& plan, NextHop hop);
   asio::awaitable<void> expand(const mailstore::QueuedRecipient& recipient, const mailstore::Envelope& envelope,
                                routing::Resolution found);
+
+  // placing.cpp: mail for drop domains, into files
+  mailstore::Result<bool> is_drop_domain(const std::string& domain);
+  asio::awaitable<void> place_round(Run& run);
+  asio::awaitable<bool> place(Run& run, std::vector<Parcel> parcels);
+  asio::awaitable<void> finish_placing(std::vector<mailstore::QueuedRecipient> recipients);
+  asio::awaitable<std::expected<void, std::string>> on_files(
+      std::move_only_function<std::expected<void, std::string>()> work);
 
   // settle.cpp: what an answer means, and who is told
   struct Failure {
@@ -162,6 +188,7 @@ class Scheduler {
   std::deque<std::string> next_;  ///< domains that wait until fewer runs are under way
   std::size_t runs_ = 0;
   Turns turns_;
+  asio::thread_pool files_{1};  ///< writes files, and waits for the disk
   std::uint64_t known_changes_ = 0;
   bool held_ = false;
   bool stopping_ = false;

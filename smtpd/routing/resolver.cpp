@@ -55,7 +55,7 @@ class Walk {
   Resolution take() {
     if (worst_ != Outcome::found) return {worst_, {}, {}};
     if (targets_.empty() && remotes_.empty()) return {gone_, {}, {}};
-    return {Outcome::found, std::move(targets_), std::move(remotes_)};
+    return {Outcome::found, std::move(targets_), std::move(remotes_), drop_};
   }
 
  private:
@@ -88,9 +88,11 @@ class Walk {
         send_on(*domain, at, address, depth);
         return std::nullopt;
       }
-      if ((*domain)->kind != DomainKind::alias) {
-        explain(address, at + " is not a domain with mailboxes");
-        note(Outcome::not_ours);
+      if ((*domain)->kind == DomainKind::drop) {
+        // It may wait as mail for elsewhere does: for room, for a server that has a folder.
+        explain(address, at + " is a drop domain: its mail goes to the drop folder");
+        drop_ = true;
+        add_remote(address, depth);
         return std::nullopt;
       }
       explain(address, at + " has the local parts of " + (*domain)->alias_of);
@@ -111,6 +113,10 @@ class Walk {
       return note(Outcome::not_ours);
     }
     explain(address, what + ": its mail is sent on");
+    add_remote(address, depth);
+  }
+
+  void add_remote(const std::string& address, std::size_t depth) {
     if (remote_seen_.insert(address).second) remotes_.push_back(depth == 0 ? written_ : address);
   }
 
@@ -243,6 +249,7 @@ class Walk {
   std::unordered_set<mailstore::MailboxNumber> numbers_;
   std::vector<std::string> remotes_;
   std::unordered_set<std::string> remote_seen_;
+  bool drop_ = false;
 };
 
 }  // namespace

@@ -38,6 +38,7 @@ struct Resolution {
   Outcome outcome = Outcome::unknown;
   std::vector<Target> targets;       ///< each mailbox once; empty unless found
   std::vector<std::string> remotes;  ///< addresses whose mail is sent on, each once; empty unless found
+  bool drop = false;                 ///< mail for some of `remotes` goes to the drop folder
 };
 
 /// One step of the way, for people.

@@ -340,6 +340,7 @@ Step Conversation::on_recipient(const CheckRecipient& asked, std::expected<routi
   }
   for (auto& target : found->targets) add_owner(*transaction_, asked, target);
   for (auto& address : found->remotes) add_remote(*transaction_, asked, address);
+  transaction_->drop = transaction_->drop || found->drop;
   if (++transaction_->recipients == 1) transaction_->recipient = common::format_address(asked.recipient);
   state_ = State::rcpt;
   return Send{{Cause::recipient_ok, {}}};

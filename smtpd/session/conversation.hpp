@@ -116,6 +116,7 @@ struct Transaction {
   std::unordered_set<std::uint32_t> mailboxes;  ///< of envelope.owners, once there are many
   std::unordered_set<std::string> remotes;      ///< of envelope.remotes
   std::uint64_t chunk_octets = 0;               ///< of the chunks so far
+  bool drop = false;                            ///< some of envelope.remotes are for the drop folder
 };
 
 /// How a message ended.

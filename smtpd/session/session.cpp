@@ -228,9 +228,22 @@ Step Session::check_recipient(const CheckRecipient& question) {
       answer = std::unexpected(Cause::store_trouble);
     }
   }
+  if (answer && answer->outcome == routing::Outcome::found && answer->drop) {
+    if (const auto refused = check_drop(question)) answer = std::unexpected(*refused);
+  }
   Step step = conversation_.on_recipient(question, std::move(answer));
   log_refused_recipient(question, step);
   return step;
+}
+
+/// Whether there is room in the drop folder (LEGACY S15).
+std::optional<Cause> Session::check_drop(const CheckRecipient& question) const {
+  if (!server_->drop) {
+    log::warning("drop.no_folder", {{"server", server_->terms.server}, {"why", "mail for a drop domain, and no home"}});
+    return Cause::store_trouble;
+  }
+  if (server_->drop->has_room(question.declared.value_or(0))) return std::nullopt;
+  return Cause::mailbox_full;
 }
 
 struct Session::Found {

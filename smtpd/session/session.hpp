@@ -15,6 +15,7 @@
 
 #include "mailstore/store.hpp"
 
+#include "smtpd/folders/drop_folder.hpp"
 #include "smtpd/protocol/data_reader.hpp"
 #include "smtpd/protocol/input.hpp"
 #include "smtpd/session/client_name.hpp"
@@ -29,6 +30,7 @@ struct VirtualServer {
   Terms terms;
   std::shared_ptr<const common::net::TlsContext> tls;  ///< null: no certificate
   std::chrono::milliseconds idle_timeout{};
+  std::shared_ptr<folders::DropFolder> drop;  ///< null: it has no home
 };
 
 /// What all sessions share.
@@ -79,6 +81,7 @@ class Session {
 
   Step check_sender(const CheckSender& question);
   Step check_recipient(const CheckRecipient& question);
+  std::optional<Cause> check_drop(const CheckRecipient& question) const;
   struct Found;
   Found find_account(const std::string& name);
 

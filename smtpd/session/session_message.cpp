@@ -182,8 +182,11 @@ asio::awaitable<MessageEnd> Session::store(mailstore::Draft draft, mailstore::Bo
   Accepted accepted{
       end.id,    envelope.reverse_path, name_recipients(envelope), envelope.owners.size(), envelope.remotes.size(),
       end.octets};
+  const auto drop = conversation_.transaction()->drop ? server_->drop : nullptr;
+  if (drop) drop->expect(facts.octets);
   const auto stored = co_await services_.store.accept(std::move(draft), std::move(envelope), facts);
   if (!stored) {
+    if (drop) drop->forget(facts.octets);
     conversation_.transaction()->envelope.reverse_path = std::move(accepted.from);
     co_return refuse(stored.error(), end.id);
   }

@@ -110,7 +110,7 @@ std::expected<void, std::string> SmtpService::start() {
     if (auto home = folders::try_home(server); !home) return home;
   }
   auto dispatch = outbound::Dispatch::make(*store_, *resolver_, common::system_clock_source(), configured_,
-                                           listeners_->addresses(), drops_);
+                                           listeners_->addresses(), store_options_.keep_done, drops_);
   if (!dispatch) return std::unexpected(std::move(dispatch.error()));
   dispatch_ = std::move(*dispatch);
   listeners_->start();
@@ -146,10 +146,12 @@ std::expected<std::vector<std::string>, std::string> SmtpService::reload(const c
   auto reloaded = listeners_->reload(servers);
   if (!reloaded) {
     servers_.set(old);
-    (void)resolver_->configure(dns_);  // they were good before
+    (void)dispatch_->reload(configured_);  // they were good before
+    (void)resolver_->configure(dns_);
     return std::unexpected(std::move(reloaded.error()));
   }
   servers_.set(std::make_shared<const VirtualServers>(std::move(*made)));
+  configured_ = servers;
   dns_ = std::move(*dns);
   drops_ = std::move(drops);
   for (const auto& server : servers) {

@@ -45,7 +45,7 @@ class SmtpService final : public common::daemon::Service {
   std::optional<common::auth::Guard> guard_;
   common::dns::Settings dns_;  ///< in force
   std::optional<common::dns::Resolver> resolver_;
-  std::vector<common::config::Server> configured_;  ///< at start
+  std::vector<common::config::Server> configured_;  ///< in force
   outbound::DropFolders drops_;
   std::unique_ptr<outbound::Dispatch> dispatch_;
   common::daemon::Snapshot<VirtualServers> servers_;

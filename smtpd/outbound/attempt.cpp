@@ -75,9 +75,8 @@ asio::awaitable<void> Scheduler::attempt(Run& run, Group group) {
   if (plan == nullptr) co_return;
   auto opened = queue_.open_message(group.id, worker_.scratch(), 0);
   if (!opened) {
-    if (opened.error().code != mailstore::Errc::not_found) {
-      log::error("queue.message_unreadable", {{"id", mailstore::format_id(group.id)}, {"why", opened.error().detail}});
-    }
+    if (opened.error().code == mailstore::Errc::not_found) co_return;
+    co_await put_off(*plan, std::move(group), "the message could not be read: " + opened.error().detail);
     co_return;
   }
   const auto envelope = opened->envelope();
@@ -114,7 +113,10 @@ asio::awaitable<void> Scheduler::attempt(Run& run, Group group) {
       return true;
     });
   }
-  if (trouble) co_return;
+  if (trouble) {
+    co_await put_off(*plan, std::move(group), "the directory could not be read");
+    co_return;
+  }
   std::vector<Failure> nobody;
   for (auto& [recipient, found] : moved) {
     if (found.outcome == routing::Outcome::found) {
@@ -143,6 +145,21 @@ asio::awaitable<void> Scheduler::attempt(Run& run, Group group) {
   const auto kept = co_await std::move(carrying);
   std::erase_if(release.hands, [&](const Hand& hand) { return std::ranges::find(kept, hand) != kept.end(); });
   run.kept.insert(run.kept.end(), kept.begin(), kept.end());
+}
+
+/// Trouble of our own, with this message.
+asio::awaitable<void> Scheduler::put_off(const ServerPlan& plan, Group group, std::string why) {
+  log::error("queue.put_off", {{"id", mailstore::format_id(group.id)}, {"why", why}});
+  mailstore::Attempt attempt;
+  attempt.at = now();
+  attempt.answer = {0, "4.3.0", std::move(why)};
+  std::vector<mailstore::Settlement> outcomes;
+  for (auto& recipient : group.recipients) {
+    const auto due =
+        next_attempt(plan.schedule, recipient.attempts + 1, now(), mailstore::accepted_at(recipient.name.id), chance());
+    outcomes.push_back({std::move(recipient.name), mailstore::Stays{attempt, due}});
+  }
+  co_await settle(std::move(outcomes));
 }
 
 asio::awaitable<std::vector<Scheduler::Hand>> Scheduler::carry(Run& run, const Group& group,
@@ -213,7 +230,7 @@ asio::awaitable<std::vector<Scheduler::Hand>> Scheduler::carry(Run& run, const G
         if (verdict.fate == relayed && report::is_wanted(report::Action::relayed, recipient.notify)) {
           report::Recipient about;
           about.address = recipient.address;
-          about.original = message.recipients[i].original_recipient;
+          about.original = report::readable_original(message.recipients[i].original_recipient);
           about.action = report::Action::relayed;
           about.status = "2.0.0";
           about.peer = delivery.host;
@@ -240,7 +257,8 @@ asio::awaitable<std::vector<Scheduler::Hand>> Scheduler::carry(Run& run, const G
         deferred_.fetch_add(1, std::memory_order_relaxed);
         met = verdict.attempt;
         kept.emplace_back(recipient.name.id.value, recipient.name.ordinal);
-        run.undecided.push_back({recipient.name, mailstore::Stays{std::move(verdict.attempt), verdict.due}});
+        run.undecided.push_back({{recipient.name, mailstore::Stays{std::move(verdict.attempt), verdict.due}},
+                                 recipient.due != mailstore::no_time});
         break;
     }
   }

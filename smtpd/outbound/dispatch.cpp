@@ -22,19 +22,22 @@ std::uint32_t throw_dice(std::uint32_t bound) {
 }  // namespace
 
 Dispatch::Dispatch(mailstore::Store& store, common::dns::Resolver& resolver, const common::Clock& clock,
-                   Carrier::Setup setup, std::shared_ptr<const Plans> plans)
+                   Carrier::Setup setup, std::shared_ptr<const Plans> plans, std::chrono::seconds keep_done)
     : worker_(std::make_unique<common::net::Worker>(clock)),
       names_(resolver),
-      scheduler_(std::make_unique<Scheduler>(store, *worker_, names_, std::move(setup), std::move(plans))) {}
+      scheduler_(std::make_unique<Scheduler>(store, *worker_, names_, std::move(setup), std::move(plans), keep_done)) {}
 
 Dispatch::~Dispatch() {
   stop(std::chrono::milliseconds{0});
 }
 
-std::expected<std::unique_ptr<Dispatch>, std::string> Dispatch::make(
-    mailstore::Store& store, common::dns::Resolver& resolver, const common::Clock& clock,
-    const std::vector<common::config::Server>& servers, const std::vector<common::net::BoundAddress>& own,
-    const DropFolders& drops) {
+std::expected<std::unique_ptr<Dispatch>, std::string> Dispatch::make(mailstore::Store& store,
+                                                                     common::dns::Resolver& resolver,
+                                                                     const common::Clock& clock,
+                                                                     const std::vector<common::config::Server>& servers,
+                                                                     const std::vector<common::net::BoundAddress>& own,
+                                                                     std::chrono::seconds keep_done,
+                                                                     const DropFolders& drops) {
   auto plans = make_plans(servers, drops);
   if (!plans) return std::unexpected(std::move(plans.error()));
   Carrier::Setup setup;
@@ -54,8 +57,8 @@ std::expected<std::unique_ptr<Dispatch>, std::string> Dispatch::make(
   setup.unchecked = std::move(*unchecked);
   setup.verified = std::move(*verified);
   setup.dice = throw_dice;
-  return std::unique_ptr<Dispatch>{
-      new Dispatch{store, resolver, clock, std::move(setup), std::make_shared<const Plans>(std::move(*plans))}};
+  return std::unique_ptr<Dispatch>{new Dispatch{store, resolver, clock, std::move(setup),
+                                                std::make_shared<const Plans>(std::move(*plans)), keep_done}};
 }
 
 void Dispatch::start() {

@@ -30,6 +30,7 @@ class Dispatch {
                                                                     const common::Clock& clock,
                                                                     const std::vector<common::config::Server>& servers,
                                                                     const std::vector<common::net::BoundAddress>& own,
+                                                                    std::chrono::seconds keep_done,
                                                                     const DropFolders& drops);
   ~Dispatch();
   void start();
@@ -40,7 +41,7 @@ class Dispatch {
 
  private:
   Dispatch(mailstore::Store& store, common::dns::Resolver& resolver, const common::Clock& clock, Carrier::Setup setup,
-           std::shared_ptr<const Plans> plans);
+           std::shared_ptr<const Plans> plans, std::chrono::seconds keep_done);
 
   std::unique_ptr<common::net::Worker> worker_;
   DnsNames names_;

@@ -38,7 +38,7 @@ constexpr std::string_view any_lane;
 }  // namespace
 
 Scheduler::Scheduler(mailstore::Store& store, common::net::Worker& worker, NameService& names, Carrier::Setup setup,
-                     std::shared_ptr<const Plans> plans)
+                     std::shared_ptr<const Plans> plans, std::chrono::seconds keep_done)
     : store_(store),
       queue_(store.queue()),
       worker_(worker),
@@ -47,6 +47,7 @@ Scheduler::Scheduler(mailstore::Store& store, common::net::Worker& worker, NameS
       lanes_(plans->connections),
       reporter_(store, worker.clock()),
       plans_(std::move(plans)),
+      keep_done_(keep_done),
       turns_(worker.context().get_executor()) {}
 
 Scheduler::~Scheduler() = default;
@@ -105,7 +106,24 @@ void Scheduler::tick() {
     if (const auto line = lines_.find(domain); line != lines_.end()) line->second.timer = {};
     begin(domain, Reach::everything);
   }
-  if (housekeeping) lanes_.forget_idle(worker_.clock().steady());
+  if (housekeeping) keep_house();
+}
+
+void Scheduler::keep_house() {
+  lanes_.forget_idle(worker_.clock().steady());
+  std::erase_if(lines_, [](const auto& each) { return !each.second.running && each.second.timer == Time{}; });
+  if (trimming_ || keep_done_.count() == 0) return;
+  trimming_ = true;
+  asio::co_spawn(
+      worker_.context(),
+      [](Scheduler& self) -> asio::awaitable<void> {
+        const common::net::Member member{self.crowd_};
+        auto trimming = self.queue_.trim_done(self.now() - self.keep_done_);
+        const auto trimmed = co_await std::move(trimming);
+        if (!trimmed) log::error("queue.failed", {{"why", trimmed.error().detail}});
+        self.trimming_ = false;
+      }(*this),
+      asio::detached);
 }
 
 /// What people and other processes changed since the last look; at the first one, all there is.
@@ -116,11 +134,11 @@ void Scheduler::look_for_changes() {
     return;
   }
   // A release concerns all domains, and none of their rows.
-  if (std::exchange(held_, status->held) != status->held) known_changes_ = 0;
-  if (known_changes_ != 0 && status->changes == known_changes_) return;
+  if (std::exchange(held_, status->held) != status->held) known_changes_.reset();
+  if (known_changes_ == status->changes) return;
   std::string after;
   for (;;) {
-    const auto page = queue_.domains(after, domains_page, known_changes_);
+    const auto page = queue_.domains(after, domains_page, known_changes_.value_or(0));
     if (!page) {
       log::error("queue.failed", {{"why", page.error().detail}});
       return;
@@ -129,7 +147,7 @@ void Scheduler::look_for_changes() {
     if (!page->more) break;
     after = page->last;
   }
-  known_changes_ = std::max<std::uint64_t>(status->changes, 1);
+  known_changes_ = status->changes;
 }
 
 void Scheduler::wake(std::vector<mailstore::QueueName> names) {
@@ -243,16 +261,19 @@ asio::awaitable<void> Scheduler::do_round(Run& run) {
       after = std::move(page->last);
       more = page->more;
     } else {
+      // Bounces and those wanted now stand before all others.
       auto page = queue_.due(run.domain, now(), after_due, page_size);
       if (!page) break;
       recipients = std::move(page->recipients);
       after_due = page->last;
-      more = page->more;
+      more = page->more && !recipients.empty() && recipients.back().due <= mailstore::retry_time;
     }
     // Now, before anything waits: what is in hand at this moment was read because it is not settled yet.
     std::erase_if(recipients, [&](const mailstore::QueuedRecipient& recipient) {
       const bool bounce = recipient.state == mailstore::QueueState::bounce;
-      return (!open && !bounce) || !in_hand_.emplace(recipient.name.id.value, recipient.name.ordinal).second;
+      // Of a dead domain nothing goes between its rounds but what a person wants to go.
+      const bool wanted = round || (open && recipient.due == mailstore::retry_time);
+      return (!wanted && !bounce) || !in_hand_.emplace(recipient.name.id.value, recipient.name.ordinal).second;
     });
     co_await launch(run, std::move(recipients));
   }
@@ -331,7 +352,11 @@ asio::awaitable<void> Scheduler::end_round(Run& run) {
   const bool dead = run.over();
   line.proven = !dead && (run.good || line.proven);
   if (dead) {
-    run.undecided.clear();
+    for (auto& each : std::exchange(run.undecided, {})) {
+      if (!each.had_due) continue;  // its domain's row says it all
+      std::get<mailstore::Stays>(each.stays.what).due = mailstore::no_time;
+      own.push_back(std::move(each.stays));
+    }
     const auto next = next_attempt(*run.schedule, run.row.failed_rounds + 1, now(), now(), chance());
     rounds.push_back({run.domain, next, *run.trouble});
     log::info("domain.deferred", {{"domain", run.domain},
@@ -339,7 +364,7 @@ asio::awaitable<void> Scheduler::end_round(Run& run) {
                                   {"why", run.trouble->answer.text},
                                   {"rounds", std::uint64_t{run.row.failed_rounds} + 1}});
   } else {
-    own = std::exchange(run.undecided, {});
+    for (auto& each : std::exchange(run.undecided, {})) own.push_back(std::move(each.stays));
     if (run.good && run.row.failed_rounds > 0) rounds.push_back({run.domain, {}, {}});
   }
   if (!rounds.empty() || !own.empty()) co_await settle(own, std::move(rounds));
@@ -362,11 +387,17 @@ void Scheduler::leave(Run& run) {
   const auto known = plans();
   const bool open = !held_ && !(*row)->suspended;
   Time at = Time::max();
-  if (open && (*row)->next_due != mailstore::no_time) at = (*row)->next_due;
-  if (open && (*row)->waiting > (*row)->due_alone) {
-    // Due, and all the same not done: something of ours was in the way.
-    const bool overdue = (*row)->next_round <= now();
-    at = std::min(at, overdue ? Time{now() + after_trouble} : (*row)->next_round);
+  // Due, and all the same not done: something of ours was in the way.
+  const Time soon = now() + after_trouble;
+  if ((*row)->bounces > 0) at = soon;
+  if (open && (*row)->waiting > 0) {
+    const auto due = (*row)->next_due;
+    if ((*row)->next_round > now()) {
+      at = std::min(at, due == mailstore::retry_time ? soon : (*row)->next_round);
+    } else {
+      if (due != mailstore::no_time) at = std::min(at, due > now() ? due : soon);
+      if ((*row)->waiting > (*row)->due_alone) at = std::min(at, soon);
+    }
   }
   // Who is the next to have waited too long.
   if (const auto oldest = queue_.by_age(run.domain, std::nullopt, page_size)) {

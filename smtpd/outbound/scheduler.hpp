@@ -68,7 +68,7 @@ class Scheduler {
   };
 
   Scheduler(mailstore::Store& store, common::net::Worker& worker, NameService& names, Carrier::Setup setup,
-            std::shared_ptr<const Plans> plans);
+            std::shared_ptr<const Plans> plans, std::chrono::seconds keep_done);
   ~Scheduler();
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;
@@ -119,6 +119,7 @@ class Scheduler {
   // scheduler.cpp: which domain when
   static void on_tick(void* context);
   void tick();
+  void keep_house();
   void look_for_changes();
   void wake(std::vector<mailstore::QueueName> names);
   void begin(const std::string& domain, Reach reach);
@@ -134,6 +135,7 @@ class Scheduler {
 
   // attempt.cpp: one message to some recipients of one domain
   asio::awaitable<void> attempt(Run& run, Group group);
+  asio::awaitable<void> put_off(const ServerPlan& plan, Group group, std::string why);
   /// Returns what stays in hand until it is known how the domain stands.
   asio::awaitable<std::vector<Hand>> carry(Run& run, const Group& group, const mailstore::Envelope& envelope,
                                            const mailstore::OpenMessage& message, const ServerPlan& plan, NextHop hop);
@@ -178,6 +180,7 @@ class Scheduler {
   Lanes lanes_;
   report::Reporter reporter_;
   common::daemon::Snapshot<Plans> plans_;
+  std::chrono::seconds keep_done_;             ///< how long what left is told of; 0: not at all
   std::shared_ptr<const Plans> plans_in_use_;  ///< those that terms_ and lanes_ follow
 
   std::optional<mailstore::SchedulerLock> lock_;
@@ -189,9 +192,10 @@ class Scheduler {
   std::size_t runs_ = 0;
   Turns turns_;
   asio::thread_pool files_{1};  ///< writes files, and waits for the disk
-  std::uint64_t known_changes_ = 0;
+  std::optional<std::uint64_t> known_changes_;
   bool held_ = false;
   bool stopping_ = false;
+  bool trimming_ = false;
   common::net::Deadline ticking_;
   std::uint32_t ticks_ = 0;
   common::net::Crowd crowd_;

@@ -28,7 +28,11 @@ struct Scheduler::Run {
   std::optional<mailstore::Attempt> trouble;  ///< the last
   std::optional<Schedule> schedule;           ///< of the message that met it
   /// Those that met trouble: with the domain's next round if it is dead, else at a time of their own.
-  std::vector<mailstore::Settlement> undecided;
+  struct Undecided {
+    mailstore::Settlement stays;
+    bool had_due = false;  ///< a time of its own, which is over
+  };
+  std::vector<Undecided> undecided;
   std::vector<Hand> kept;  ///< theirs
 
   void on_answer() {

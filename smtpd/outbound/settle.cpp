@@ -32,7 +32,7 @@ report::Recipient about(const mailstore::QueuedRecipient& recipient, const mails
   report::Recipient told;
   told.address = recipient.address;
   if (recipient.name.ordinal < envelope.remotes.size())
-    told.original = envelope.remotes[recipient.name.ordinal].original_recipient;
+    told.original = report::readable_original(envelope.remotes[recipient.name.ordinal].original_recipient);
   told.action = action;
   told.status = attempt.answer.enhanced;
   told.peer = name_of_peer(attempt.peer);

@@ -2,6 +2,8 @@
 
 #include <charconv>
 
+#include "common/utf8.hpp"
+
 namespace smtpd {
 
 std::string encode_xtext(std::string_view plain) {
@@ -43,10 +45,11 @@ std::optional<std::string> decode_xtext(std::string_view text) {
     }
     unsigned octet = 0;
     std::from_chars(text.data() + i + 1, text.data() + i + 3, octet, 16);
-    if (octet < ' ' || octet > '~') return std::nullopt;
+    if (octet < ' ' || octet == 0x7f) return std::nullopt;
     plain.push_back(static_cast<char>(octet));
     i += 2;
   }
+  if (!common::is_utf8(plain)) return std::nullopt;
   return plain;
 }
 

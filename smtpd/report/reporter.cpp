@@ -5,6 +5,7 @@
 
 #include "common/address.hpp"
 
+#include "smtpd/protocol/xtext.hpp"
 #include "smtpd/routing/resolver.hpp"
 
 namespace smtpd::report {
@@ -82,6 +83,13 @@ mailstore::Result<bool> add_recipient(mailstore::DirectoryView& directory, const
 }
 
 }  // namespace
+
+std::string readable_original(const std::string& original_recipient) {
+  const auto semicolon = original_recipient.find(';');
+  if (semicolon == original_recipient.npos) return {};
+  const auto plain = decode_xtext(std::string_view{original_recipient}.substr(semicolon + 1));
+  return plain ? original_recipient.substr(0, semicolon + 1) + *plain : original_recipient;
+}
 
 asio::awaitable<std::expected<mailstore::Successor, Reporter::Refusal>> Reporter::make(
     const Reporting& reporting, mailstore::MessageId id, const mailstore::Envelope& envelope,

@@ -15,6 +15,9 @@
 
 namespace smtpd::report {
 
+/// ORCPT as it came, with the xtext undone (RFC 3461 6.3): what report::Recipient wants. Empty stays empty.
+std::string readable_original(const std::string& original_recipient);
+
 /// How a virtual server signs its reports.
 struct Reporting {
   std::string server;  ///< its id

@@ -168,7 +168,7 @@ class HeloCheck(DnsCase):
 
 
 class Reload(ClientCase):
-    """[dns] is read again by SIGHUP; a server that asks nothing has no resolver."""
+    """[dns] is read again by SIGHUP, by one resolver."""
 
     def threads(self):
         tasks = pathlib.Path(f"/proc/{self.suite.processes['smtpd'].pid}/task")
@@ -192,7 +192,6 @@ class Reload(ClientCase):
         self.suite.stop("smtpd")
         self.suite.start("smtpd")
         self.learn_ports()
-        self.assertNotIn("dns", self.threads())
         self.assertIn("from client.test ([127.0.0.1])", self.received())
         done = self.reload("one.example.net")
         self.assertEqual(done.returncode, 0, done.stderr)

@@ -18,10 +18,11 @@ _pennypost_commands() {
 
 _pennypost_options() {
   local everywhere='--config --json --version --help'
+  local remote='--allow-relay --no-allow-relay --route --esmtp --no-esmtp --security --username --password-file --rate --connections'
   local filters='--domain --state --sender --recipient --older --newer --error'
   case "$1" in
-    'domain add') echo "--alias-of --remote --drop --if-not-exists --catch-all --quota --plus-addressing $everywhere" ;;
-    'domain set') echo "--catch-all --quota --plus-addressing $everywhere" ;;
+    'domain add') echo "--alias-of --remote --drop --if-not-exists --catch-all --quota --plus-addressing $remote $everywhere" ;;
+    'domain set') echo "--catch-all --quota --plus-addressing $remote $everywhere" ;;
     'mailbox list') echo "--removed $everywhere" ;;
     'domain remove' | 'mailbox remove') echo "--purge --if-exists $everywhere" ;;
     'mailbox add') echo "--password-stdin --no-password --hash --quota --max-messages --if-not-exists $everywhere" ;;
@@ -66,7 +67,8 @@ _pennypost() {
         _pennypost_config=(-c "${typed[i + 1]}")
         ((i++))
         ;;
-      --alias-of | --hash | --quota | --max-messages | --domain | --state | --sender | --recipient | --older | --newer | --error | --reason | --to | --output)
+      --alias-of | --hash | --quota | --max-messages | --domain | --state | --sender | --recipient | --older | --newer | --error | --reason | --to | --output | \
+        --route | --security | --username | --password-file | --rate | --connections)
         ((i++))
         ;;
       -*) ;;
@@ -95,11 +97,15 @@ _pennypost() {
       COMPREPLY=($(compgen -W 'waiting active held done failed' -- "$current"))
       return
       ;;
-    --output)
+    --security)
+      COMPREPLY=($(compgen -W 'none opportunistic tls verify' -- "$current"))
+      return
+      ;;
+    --output | --password-file)
       COMPREPLY=($(compgen -f -- "$current"))
       return
       ;;
-    --hash | --quota | --max-messages | --domain | --sender | --recipient | --older | --newer | --error | --reason | --to) return ;;
+    --hash | --quota | --max-messages | --domain | --sender | --recipient | --older | --newer | --error | --reason | --to | --route | --username | --rate | --connections) return ;;
   esac
 
   if [[ $current == -* ]]; then

@@ -37,17 +37,10 @@ std::vector<std::string> check_targets(mailstore::DirectoryView& view, const Add
   for (const auto& text : given.targets) {
     const auto target = parse_given_address(text);
     const auto domain = need(view.domain(target.domain), fmt::format("domain {} could not be read", target.domain));
-    const bool ours =
-        domain && (domain->kind == mailstore::DomainKind::local || domain->kind == mailstore::DomainKind::alias);
-    if (!ours) {
-      fail(
-          fmt::format("target {}: {} is not a domain of ours, and sending mail on is not supported yet; name a target "
-                      "in a domain that "
-                      "'pennypost domain list' shows",
-                      target.key, target.domain));
-    }
     if (std::ranges::find(targets, target.key) != targets.end()) continue;
     targets.push_back(target.key);
+    // Elsewhere: who has it there, nobody here can know.
+    if (!domain || domain->kind == mailstore::DomainKind::remote) continue;
     const bool held = need(view.mailbox(target.key), fmt::format("{} could not be read", target.key)).has_value() ||
                       need(view.alias(target.key), fmt::format("{} could not be read", target.key)).has_value();
     // Plus forms, postmaster and alias domains are found by other rules than an exact name.

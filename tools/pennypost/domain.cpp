@@ -325,7 +325,18 @@ void show(Session& session, const std::string& text) {
             domain.catch_all.empty() ? Cell{} : Cell{domain.catch_all});
   out.field("quota", domain.quota_octets == 0 ? "" : "Quota of a mailbox", Octets{domain.quota_octets});
   out.field("plus_addressing", local ? "Plus addressing" : "", local ? Cell{domain.plus_addressing} : Cell{});
-  out.field("remote", remote ? "Mail for it is" : "", remote ? Cell{describe_remote(domain.remote)} : Cell{});
+  const auto& way = domain.remote;
+  const auto set = [&](std::string_view key, std::string_view label, bool given, Cell value) {
+    out.field(key, remote && given ? label : "", remote && given ? std::move(value) : Cell{});
+  };
+  set("route", "Route", !way.route.empty(), way.route);
+  set("security", "Security", way.security.has_value(),
+      std::string(way.security ? security_name(*way.security) : std::string_view()));
+  set("username", "User name", !way.username.empty(), way.username);
+  set("esmtp", "EHLO", true, !way.no_esmtp);
+  set("allow_relay", "Anybody may send to it", true, way.allow_relay);
+  set("rate", "Messages a minute", true, std::uint64_t{way.rate});
+  set("connections", "Connections", true, std::uint64_t{way.connections});
   out.field("created", "Created", Time{domain.created});
   out.print();
 }

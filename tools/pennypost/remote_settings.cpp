@@ -86,7 +86,8 @@ void add_remote_options(CLI::App* command, RemoteOptions& options) {
   command->add_flag_callback("--esmtp", [&options] { options.no_esmtp = false; }, "Remote domain: EHLO again");
   command->add_option("--security", options.security, "Remote domain: what is asked of the next server's TLS")
       ->type_name("none|opportunistic|tls|verify");
-  command->add_option("--username", options.username, "Remote domain: our account at the host of --route; none: none");
+  command->add_option("--username", options.username, "Remote domain: our account at the host of --route; none: none")
+      ->type_name("USERNAME");
   command
       ->add_option("--password-file", options.password_file,
                    "Remote domain: the file whose first line is its password, which is read now and kept")

@@ -77,7 +77,7 @@ TEST_CASE("terms of a remote domain go before the server's (S62, S90, S91)") {
   CHECK(plain->rate == 0);
   const auto own = choose_next_hop(
       "far.test", remote({.no_esmtp = true, .security = mailstore::Security::verify, .rate = 60, .connections = 2}),
-      settings(), "");
+      settings(), "", "");
   CHECK(own->security == Security::verify);
   CHECK(own->hello == Hello::helo);
   CHECK(own->connections == 2);

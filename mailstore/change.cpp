@@ -177,4 +177,14 @@ void Change::adopt(Change&& nested) {
   queued_.insert(queued_.end(), nested.queued_.begin(), nested.queued_.end());
 }
 
+bool Change::take(std::string_view origin, MessageId id) {
+  std::string value;
+  encode_taken(id, value);
+  return lmdb::put(txn_, index_.tables().taken, origin, value, MDB_NOOVERWRITE);
+}
+
+void Change::forget_taken(std::string_view origin) {
+  lmdb::erase(txn_, index_.tables().taken, origin);
+}
+
 }  // namespace mailstore

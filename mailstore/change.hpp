@@ -48,6 +48,10 @@ class Change {
   /// Takes one owner of a message away, in a maildrop or in the queue; when it was the last, the record is dead.
   void owner_left(MessageId id);
 
+  /// Remembers that a message was made of `origin`. False: it was remembered already.
+  bool take(std::string_view origin, MessageId id);
+  void forget_taken(std::string_view origin);
+
   // The queue (queue_change.cpp).
 
   /// False: it is there already. The row of the message is the caller's.

@@ -48,6 +48,7 @@ class Checker {
       problem(fmt::format("segment {:016x} has {} messages and no row", number, sum.records));
     }
     each(txn, core_.index.tables().mailboxes, [&](const lmdb::Row& row) { check_mailbox(txn, row); });
+    each(txn, core_.index.tables().taken, [](const lmdb::Row& row) { static_cast<void>(decode_taken(row.value)); });
   }
 
  private:

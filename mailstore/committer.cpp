@@ -534,7 +534,7 @@ Result<void> Committer::apply_successor(Change& change, Arrival& arrival, const 
   return guarded([&]() -> Result<void> {
     lmdb::Txn nested(core_.index.env(), 0, change.txn());
     Change inner(core_.index, nested.get());
-    if (!arrival.beside(inner)) return fail(Errc::not_found, "nobody it speaks of is in the queue any more");
+    if (!arrival.beside(inner)) return fail(Errc::not_found, "what it is to stand in the place of is gone");
     apply_arrival(inner, arrival, row, nullptr);
     inner.settle();
     nested.commit();

@@ -20,12 +20,12 @@ void Index::open(const std::string& folder, std::uint64_t map_size, bool create)
   int dead = 0;
   lmdb::expect(mdb_reader_check(env_.get(), &dead), "mdb_reader_check");
   if (open_tables(create, create)) return;
-  // Made before there was a queue.
+  // Made before there were those.
   open_tables(false, true);
 }
 
-bool Index::open_tables(bool create, bool create_queue) {
-  lmdb::Txn txn(env_.get(), create || create_queue ? 0 : MDB_RDONLY);
+bool Index::open_tables(bool create, bool create_later) {
+  lmdb::Txn txn(env_.get(), create || create_later ? 0 : MDB_RDONLY);
   bool complete = true;
   const auto open = [&](const char* name, bool make) {
     MDB_dbi dbi = 0;
@@ -39,8 +39,8 @@ bool Index::open_tables(bool create, bool create_queue) {
     if (!dbi) throw Failure(Errc::corrupt, std::string("the index has no table ") + name);
     return *dbi;
   };
-  const auto queue_table = [&](const char* name) {
-    const auto dbi = open(name, create_queue);
+  const auto later_table = [&](const char* name) {
+    const auto dbi = open(name, create_later);
     complete = complete && dbi;
     return dbi.value_or(0);
   };
@@ -52,11 +52,12 @@ bool Index::open_tables(bool create, bool create_queue) {
                    .messages = table("messages"),
                    .maildrop = table("maildrop"),
                    .segments = table("segments"),
-                   .queue = queue_table("queue"),
-                   .queue_ids = queue_table("queue_ids"),
-                   .queue_due = queue_table("queue_due"),
-                   .queue_domains = queue_table("queue_domains"),
-                   .done = queue_table("done")};
+                   .queue = later_table("queue"),
+                   .queue_ids = later_table("queue_ids"),
+                   .queue_due = later_table("queue_due"),
+                   .queue_domains = later_table("queue_domains"),
+                   .done = later_table("done"),
+                   .taken = later_table("taken")};
   if (complete) txn.commit();  // a read transaction too: its table handles stay open
   return complete;
 }
@@ -142,6 +143,12 @@ std::optional<MessageRow> Index::message(MDB_txn* txn, MessageId id) const {
   const auto value = lmdb::get(txn, tables_.messages, NumberKey(id.value));
   if (!value) return std::nullopt;
   return decode_message(*value);
+}
+
+std::optional<MessageId> Index::taken(MDB_txn* txn, std::string_view origin) const {
+  const auto value = lmdb::get(txn, tables_.taken, origin);
+  if (!value) return std::nullopt;
+  return decode_taken(*value);
 }
 
 std::optional<Entry> Index::entry(MDB_txn* txn, MailboxNumber mailbox, MessageId id) const {

@@ -17,6 +17,7 @@ namespace mailstore {
 struct Tables {
   MDB_dbi meta, domains, mailboxes, mailbox_numbers, aliases, messages, maildrop, segments;
   MDB_dbi queue, queue_ids, queue_due, queue_domains, done;
+  MDB_dbi taken;
 };
 
 /// The numbers that the store itself keeps, by name in the table `meta`.
@@ -31,8 +32,8 @@ inline constexpr std::uint64_t format_version = 1;
 
 class Index {
  public:
-  /// `create`: makes the tables. Else a missing table is `corrupt`, but for those of the queue: a store from before it
-  /// gets them.
+  /// `create`: makes the tables. Else a missing table is `corrupt`, but for those that came later (of the queue, of what
+  /// was taken): an older store gets them.
   void open(const std::string& folder, std::uint64_t map_size, bool create);
   MDB_env* env() const { return env_.get(); }
   /// How many pages can still be had, free ones included; counts only up to `enough`.
@@ -67,13 +68,15 @@ class Index {
   std::optional<QueuedRecipient> queued(MDB_txn* txn, const QueueName& name) const;
   /// Without `next_due`.
   std::optional<QueueDomain> queue_domain(MDB_txn* txn, std::string_view name) const;
+  /// The message that was made of what is called so, if it is remembered.
+  std::optional<MessageId> taken(MDB_txn* txn, std::string_view origin) const;
   QueueStatus queue_status(MDB_txn* txn) const;
   void put_queue_status(MDB_txn* txn, const QueueStatus& status) const;
 
  private:
   friend class ReadTxn;
-  /// False, and nothing is open: a table of the queue is missing.
-  bool open_tables(bool create, bool create_queue);
+  /// False, and nothing is open: a table that came later is missing.
+  bool open_tables(bool create, bool create_later);
   lmdb::Env env_;
   Tables tables_{};
   mutable std::atomic<std::uint64_t> walked_{0};

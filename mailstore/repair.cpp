@@ -27,6 +27,7 @@ class Repairer {
     mend_queue();
     mend_messages();
     mend_segments();
+    mend_taken();
   }
 
  private:
@@ -67,6 +68,23 @@ class Repairer {
   static std::uint64_t number_of(std::string_view key) {
     if (key.size() != 8) throw Failure(Errc::corrupt, "a key that is no number is in the index; rebuild it");
     return from_big_endian<std::uint64_t>(key.data());
+  }
+
+  /// That something was taken is what counts; which message it became, nobody can tell any more.
+  void mend_taken() {
+    each(core_.index.tables().taken, [&](std::string_view key, std::string_view value) {
+      const auto read = guarded([&]() -> Result<void> {
+        decode_taken(value);
+        return {};
+      });
+      if (read) return;
+      const std::string origin{key};
+      change([origin](Change& to) {
+        to.forget_taken(origin);
+        to.take(origin, {});
+      });
+      did(fmt::format("what was taken: the row of {} could not be read and is made anew", origin));
+    });
   }
 
   void mend_mailboxes() {

@@ -74,6 +74,18 @@ MessageRow decode_message(std::string_view value) {
   return row;
 }
 
+void encode_taken(MessageId id, std::string& out) {
+  Encoder(out).number(std::uint8_t{1}).number(id.value);
+}
+
+MessageId decode_taken(std::string_view value) {
+  Decoder in(value, "row of what was taken");
+  in.version(1);
+  const MessageId id{in.number<std::uint64_t>()};
+  in.end();
+  return id;
+}
+
 void encode(const Entry& entry, std::string& out) {
   Encoder to(out);
   to.number(entry.retrieved != 0 ? retrieved_entry_version : row_version).number(std::uint8_t{0}).number(entry.ordinal);

@@ -50,6 +50,11 @@ struct MessageRow {
 void encode(const MessageRow& row, std::string& out);
 MessageRow decode_message(std::string_view value);
 
+/// taken: the name of what a message was made of, to the message.
+inline constexpr std::size_t origin_limit = 400;  ///< octets; LMDB's keys have 511
+void encode_taken(MessageId id, std::string& out);
+MessageId decode_taken(std::string_view value);
+
 void encode(const Entry& entry, std::string& out);
 Entry decode_entry(MessageId id, std::string_view value);
 

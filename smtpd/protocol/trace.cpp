@@ -41,13 +41,17 @@ std::string format_received(const Trace& trace) {
     fmt::format_to(std::back_inserter(out), " ({}{}[{}{}])", trace.name, trace.name.empty() ? "" : " ", tag,
                    trace.address);
   } else {
-    put(" (local)");
+    put(" (local");
+    if (trace.user) fmt::format_to(std::back_inserter(out), ", userid {}", *trace.user);
+    put(")");
   }
   put("\r\n\tby ");
   put(trace.hostname);
-  put(" with ");
-  put(protocol_name(trace));
-  if (trace.protocol != Trace::Protocol::smtp) {
+  if (trace.protocol != Trace::Protocol::none) {
+    put(" with ");
+    put(protocol_name(trace));
+  }
+  if (trace.protocol == Trace::Protocol::esmtp || trace.protocol == Trace::Protocol::lmtp) {
     if (!trace.tls_protocol.empty()) put("S");
     if (trace.authenticated) put("A");
   }

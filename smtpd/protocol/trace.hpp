@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -16,7 +17,8 @@ struct Trace {
   std::string_view id;
   std::string_view recipient;  ///< empty: not told (there are several, and they need not know of each other)
   std::string_view tls_protocol, tls_cipher;  ///< empty in the clear
-  enum class Protocol : std::uint8_t { smtp, esmtp, lmtp } protocol = Protocol::smtp;
+  std::optional<std::uint32_t> user;          ///< of a program on this machine: whose it is
+  enum class Protocol : std::uint8_t { smtp, esmtp, lmtp, none } protocol = Protocol::smtp;
   bool utf8 = false;  ///< SMTPUTF8
   bool authenticated = false;
   std::chrono::sys_seconds time;

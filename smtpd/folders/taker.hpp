@@ -1,0 +1,109 @@
+#pragma once
+
+#include <asio/awaitable.hpp>
+#include <asio/io_context.hpp>
+#include <asio/posix/stream_descriptor.hpp>
+#include <asio/steady_timer.hpp>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "mailstore/store.hpp"
+
+#include "smtpd/folders/opened_file.hpp"
+
+namespace smtpd::folders {
+
+// What became of a file that was read.
+/// A message, to be accepted.
+struct Message {
+  mailstore::Draft draft;
+  mailstore::Envelope envelope;
+  mailstore::BodyFacts facts;
+};
+/// It is none, and will be none; or the store could not, and it waits.
+struct Unread {
+  enum class Why : std::uint8_t { broken, later } why = Why::broken;
+  std::string text;
+};
+using Reading = std::variant<Message, Unread>;
+
+/// Takes files out of a folder, each exactly once, whatever dies when:
+///
+///   opened and read    nothing has happened
+///   committed          the message is in the store, and with it, in one transaction, that this file was taken
+///   unlinked           a file that is found again is known, and unlinked again
+///   folder synced      it will not come back
+///   forgotten          the row is no longer needed
+///
+/// Files whose name begins with a dot are somebody's unfinished work. What is no message stays where it is; the log says
+/// why, once. Everything runs on one thread's io_context.
+class Taker {
+ public:
+  enum class Moment : std::uint8_t { opened, read, committed, unlinked, synced, forgotten };
+  struct Setup {
+    std::filesystem::path folder;
+    std::string source;  ///< a short name for the folder: of its files in the log and in the store
+    /// Reads a file that was opened.
+    std::function<asio::awaitable<Reading>(const OpenedFile&)> read;
+    /// The message of a file is in the store; for the log.
+    std::function<void(const OpenedFile&, const mailstore::Envelope&, mailstore::MessageId, std::uint64_t octets)> told;
+    std::chrono::milliseconds look_again{60'000};  ///< for what had to wait
+    std::function<void(Moment)> passed = [](Moment) {};  ///< told behind each step, for tests
+  };
+  /// `store` outlives it.
+  Taker(asio::io_context& context, mailstore::Store& store, Setup setup);
+  ~Taker();
+  Taker(const Taker&) = delete;
+  Taker& operator=(const Taker&) = delete;
+
+  /// Locks the folder against another taker and begins to look. Error: one sentence.
+  std::expected<void, std::string> start();
+  /// Nothing new is begun. `idle()` tells when all is done.
+  void stop();
+  bool idle() const { return under_way_ == 0 && queue_.empty() && !settling_; }
+  std::uint64_t taken() const { return taken_.load(std::memory_order_relaxed); }
+
+ private:
+  asio::awaitable<void> watch();
+  asio::awaitable<void> look_regularly();
+  void on_events(std::string_view octets);
+  void look();
+  void add(std::string name);
+  void go_on();
+  asio::awaitable<void> take(std::string name);
+  asio::awaitable<bool> accept(const OpenedFile& file, const std::string& name, const std::string& origin);
+  void put_away(const std::string& name, std::string origin);
+  asio::awaitable<void> settle();
+  void refuse(const std::string& name, const std::string& origin, const std::string& why);
+
+  asio::io_context& context_;
+  mailstore::Store& store_;
+  Setup setup_;
+  int folder_ = -1;
+  asio::posix::stream_descriptor events_;
+  asio::steady_timer again_;
+  std::deque<std::string> queue_;
+  std::set<std::string> names_;                  ///< in the queue or under way
+  std::map<std::string, std::string> refused_;   ///< by name: which file it was, so that it is told once
+  std::vector<std::string> away_;                ///< origins whose files are unlinked
+  std::set<std::string> left_over_;              ///< remembered from before the start, and not found so far
+  std::size_t under_way_ = 0;
+  bool settling_ = false;
+  bool first_look_ = true;
+  bool stopping_ = false;
+  std::atomic<std::uint64_t> taken_{0};
+};
+
+}  // namespace smtpd::folders

@@ -250,6 +250,7 @@ struct HoldOrder {
 };
 struct ReleaseOrder {};  ///< of held ones: they wait again, for what they waited before
 struct RetryOrder {};    ///< of those that wait: due at once, each by itself
+struct ReviveOrder {};   ///< of held ones: they wait again, and are due at once
 struct DeleteOrder {};   ///< without a report
 /// The scheduler sends a failure report and takes it out, a held one too; `reason` stands in the report.
 struct BounceOrder {
@@ -259,7 +260,7 @@ struct BounceOrder {
 struct RerouteOrder {
   std::string to;  ///< HOST[:PORT] or [ADDRESS][:PORT]; empty: as routing says
 };
-using QueueOrder = std::variant<HoldOrder, ReleaseOrder, RetryOrder, DeleteOrder, BounceOrder, RerouteOrder>;
+using QueueOrder = std::variant<HoldOrder, ReleaseOrder, RetryOrder, ReviveOrder, DeleteOrder, BounceOrder, RerouteOrder>;
 
 /// The right to schedule: one process a store. Gives it back when it goes; so does the death of its process.
 class SchedulerLock {

@@ -60,6 +60,22 @@ outbound::DropFolders SmtpService::make_drops(const std::vector<common::config::
   return made;
 }
 
+std::vector<folders::Homes::Setup> SmtpService::make_homes(const std::vector<common::config::Server>& servers) const {
+  std::vector<folders::Homes::Setup> homes;
+  for (const auto& server : servers) {
+    auto terms = [this, id = server.id]() -> std::shared_ptr<const Terms> {
+      const auto all = servers_.get();
+      const auto found = all->find(id);
+      if (found == all->end()) return nullptr;
+      return {found->second, &found->second->terms};
+    };
+    const auto drop = drops_.find(server.id);
+    homes.push_back({server.id, folders::home_of(server), server.messages.badmail_size, std::move(terms),
+                     drop == drops_.end() ? nullptr : drop->second});
+  }
+  return homes;
+}
+
 std::expected<void, std::string> SmtpService::prepare(const common::config::Config& config) {
   const auto servers = smtp_servers(config);
   if (servers.empty()) {
@@ -113,6 +129,9 @@ std::expected<void, std::string> SmtpService::start() {
                                            listeners_->addresses(), store_options_.keep_done, drops_);
   if (!dispatch) return std::unexpected(std::move(dispatch.error()));
   dispatch_ = std::move(*dispatch);
+  homes_ = std::make_unique<folders::Homes>(*store_, common::system_clock_source(),
+                                            [this] { return dispatch_ ? dispatch_->badmail() : folders::BadmailCounts{}; });
+  if (auto started = homes_->start(make_homes(configured_)); !started) return started;
   listeners_->start();
   dispatch_->start();
   return {};
@@ -125,7 +144,7 @@ std::expected<std::vector<std::string>, std::string> SmtpService::reload(const c
   for (const auto& server : servers) {
     auto home = folders::make_home(server, {});
     if (home) home = folders::try_home(server);
-    if (!home) return std::unexpected(std::move(home.error()));
+    if (!home) return std::unexpected(home.error() + " (one that is new needs a restart)");
   }
   auto drops = make_drops(servers);
   auto made = make_servers(servers, drops);
@@ -146,7 +165,7 @@ std::expected<std::vector<std::string>, std::string> SmtpService::reload(const c
   auto reloaded = listeners_->reload(servers);
   if (!reloaded) {
     servers_.set(old);
-    (void)dispatch_->reload(configured_);  // they were good before
+    (void)dispatch_->reload(configured_, drops_);  // they were good before
     (void)resolver_->configure(dns_);
     return std::unexpected(std::move(reloaded.error()));
   }
@@ -157,13 +176,16 @@ std::expected<std::vector<std::string>, std::string> SmtpService::reload(const c
   for (const auto& server : servers) {
     if (const auto drop = drops_.find(server.id); drop != drops_.end()) drop->second->set_quota(server.messages.drop_quota);
   }
+  homes_->reload(make_homes(servers));
   guard_->set_terms(common::auth::make_guard_terms(config.suite.guessing));
   return std::vector<std::string>{};
 }
 
 void SmtpService::stop(std::chrono::milliseconds grace) {
   listeners_->stop(grace);
+  homes_->stop(grace);
   dispatch_->stop(grace);
+  homes_.reset();
   dispatch_.reset();
   // Before the listeners, and with them the sessions, are destroyed: what still waits for a password, a name or a
   // commit hears of it while the threads' contexts are there, and the store finishes what it was handed.
@@ -177,6 +199,7 @@ void SmtpService::add_status(nlohmann::json& status) {
   const auto counters = store_->counters();
   status["messages"] = {
       {"accepted", counters.accepted}, {"delivered", counters.entries}, {"commits", counters.commits}};
+  homes_->add_status(status);
   const auto held = guard_->counters();
   status["log_ins"] = {{"failed", held.failed}, {"delayed", held.delayed}, {"refused", held.refused}};
 }

@@ -14,6 +14,7 @@
 
 #include "mailstore/store.hpp"
 
+#include "smtpd/folders/homes.hpp"
 #include "smtpd/outbound/dispatch.hpp"
 #include "smtpd/session/session.hpp"
 
@@ -35,6 +36,7 @@ class SmtpService final : public common::daemon::Service {
   using VirtualServers = std::map<std::string, std::shared_ptr<const VirtualServer>, std::less<>>;
   static std::expected<VirtualServers, std::string> make_servers(const std::vector<common::config::Server>& servers,
                                                                 const outbound::DropFolders& drops);
+  std::vector<folders::Homes::Setup> make_homes(const std::vector<common::config::Server>& servers) const;
   /// Those in use are kept where they lie as they did.
   outbound::DropFolders make_drops(const std::vector<common::config::Server>& servers) const;
   asio::awaitable<void> serve(common::net::Worker& worker, common::net::Stream stream, common::net::Door door);
@@ -48,6 +50,7 @@ class SmtpService final : public common::daemon::Service {
   std::vector<common::config::Server> configured_;  ///< in force
   outbound::DropFolders drops_;
   std::unique_ptr<outbound::Dispatch> dispatch_;
+  std::unique_ptr<folders::Homes> homes_;
   common::daemon::Snapshot<VirtualServers> servers_;
   // Last: sessions that are left when it goes use what stands above.
   std::unique_ptr<common::net::Server> listeners_;

@@ -38,6 +38,7 @@ class Dispatch {
   /// Nothing new is begun; what is under way has `grace` to end, then it is cut off, and waits in the queue as it did.
   void stop(std::chrono::milliseconds grace);
   void add_status(nlohmann::json& status) const;
+  folders::BadmailCounts badmail() const { return scheduler_->counters().badmail; }
 
  private:
   Dispatch(mailstore::Store& store, common::dns::Resolver& resolver, const common::Clock& clock, Carrier::Setup setup,

@@ -58,7 +58,9 @@ Time Scheduler::now() const {
 
 Scheduler::Counters Scheduler::counters() const {
   const auto count = [](const std::atomic<std::uint64_t>& counter) { return counter.load(std::memory_order_relaxed); };
-  return {count(delivered_), count(failed_), count(deferred_), count(reports_)};
+  folders::BadmailCounts badmail{};
+  for (std::size_t i = 0; i < badmail.size(); ++i) badmail.at(i) = count(badmail_.at(i));
+  return {count(delivered_), count(failed_), count(deferred_), count(reports_), badmail};
 }
 
 std::uint32_t Scheduler::chance() {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <asio/awaitable.hpp>
 #include <asio/thread_pool.hpp>
 #include <atomic>
@@ -25,6 +26,7 @@
 #include "mailstore/queue.hpp"
 #include "mailstore/store.hpp"
 
+#include "smtpd/folders/badmail.hpp"
 #include "smtpd/folders/drop_folder.hpp"
 #include "smtpd/folders/put_file.hpp"
 #include "smtpd/outbound/carrier.hpp"
@@ -65,6 +67,7 @@ class Scheduler {
  public:
   struct Counters {
     std::uint64_t delivered = 0, failed = 0, deferred = 0, reports = 0;
+    folders::BadmailCounts badmail{};
   };
 
   Scheduler(mailstore::Store& store, common::net::Worker& worker, NameService& names, Carrier::Setup setup,
@@ -161,7 +164,8 @@ class Scheduler {
   asio::awaitable<void> tell(const ServerPlan& plan, mailstore::MessageId id, const mailstore::Envelope& envelope,
                              const mailstore::OpenMessage& message, std::vector<mailstore::Settlement> outcomes,
                              std::vector<report::Recipient> recipients);
-  asio::awaitable<void> set_aside(std::vector<mailstore::Settlement> outcomes, std::string why);
+  asio::awaitable<void> set_aside(std::vector<mailstore::Settlement> outcomes, folders::BadmailCause cause,
+                                  std::string_view why);
   asio::awaitable<void> rest();
   asio::awaitable<void> age(Run& run);
   static bool is_badmail(const mailstore::QueuedRecipient& recipient);
@@ -199,6 +203,7 @@ class Scheduler {
   common::net::Deadline ticking_;
   std::uint32_t ticks_ = 0;
   common::net::Crowd crowd_;
+  std::array<std::atomic<std::uint64_t>, folders::badmail_causes> badmail_{};
   std::atomic<std::uint64_t> delivered_{0}, failed_{0}, deferred_{0}, reports_{0};
 };
 

@@ -3,12 +3,13 @@
 
 _pennypost_commands() {
   case "$1" in
-    '') echo 'domain mailbox alias message queue store config guard server status reload' ;;
+    '') echo 'domain mailbox alias message queue badmail store config guard server status reload' ;;
     domain) echo 'add set remove list show lock unlock' ;;
     mailbox) echo 'add set remove restore rename list stat show passwd lock unlock' ;;
     alias) echo 'add remove list show' ;;
     message) echo 'list show delete' ;;
     queue) echo 'list why show export stat hold release retry delete bounce reroute flush suspend resume' ;;
+    badmail) echo 'list show retry export purge add' ;;
     store) echo 'init check rebuild compact stat' ;;
     config) echo 'check show' ;;
     guard) echo 'clear' ;;
@@ -19,6 +20,7 @@ _pennypost_commands() {
 _pennypost_options() {
   local everywhere='--config --json --version --help'
   local remote='--allow-relay --no-allow-relay --route --esmtp --no-esmtp --security --username --password-file --rate --connections'
+  local badmail='--cause --server --sender --recipient --older'
   local filters='--domain --state --sender --recipient --older --newer --error'
   case "$1" in
     'domain add') echo "--alias-of --remote --drop --if-not-exists --catch-all --quota --plus-addressing $remote $everywhere" ;;
@@ -38,6 +40,10 @@ _pennypost_options() {
     'queue reroute') echo "$filters --all --dry-run --to $everywhere" ;;
     'queue suspend') echo "--all --reason $everywhere" ;;
     'queue resume') echo "--all $everywhere" ;;
+    'badmail list') echo "$badmail $everywhere" ;;
+    'badmail retry' | 'badmail purge') echo "$badmail --all --dry-run $everywhere" ;;
+    'badmail export') echo "$badmail --all --dry-run --output $everywhere" ;;
+    'badmail add') echo "--reason $everywhere" ;;
     'store init') echo "--if-not-exists $everywhere" ;;
     'store check') echo "--repair $everywhere" ;;
     'store compact') echo "--all $everywhere" ;;
@@ -68,7 +74,7 @@ _pennypost() {
         ((i++))
         ;;
       --alias-of | --hash | --quota | --max-messages | --domain | --state | --sender | --recipient | --older | --newer | --error | --reason | --to | --output | \
-        --route | --security | --username | --password-file | --rate | --connections)
+        --route | --security | --username | --password-file | --rate | --connections | --cause | --server)
         ((i++))
         ;;
       -*) ;;
@@ -101,11 +107,15 @@ _pennypost() {
       COMPREPLY=($(compgen -W 'none opportunistic tls verify' -- "$current"))
       return
       ;;
+    --cause)
+      COMPREPLY=($(compgen -W 'bad-pickup-file general-failure hop-count ndr-of-dsn no-recipients by-event' -- "$current"))
+      return
+      ;;
     --output | --password-file)
       COMPREPLY=($(compgen -f -- "$current"))
       return
       ;;
-    --hash | --quota | --max-messages | --domain | --sender | --recipient | --older | --newer | --error | --reason | --to | --route | --username | --rate | --connections) return ;;
+    --hash | --quota | --max-messages | --domain | --sender | --recipient | --older | --newer | --error | --reason | --to | --route | --username | --rate | --connections | --server) return ;;
   esac
 
   if [[ $current == -* ]]; then
@@ -127,6 +137,8 @@ _pennypost() {
       'queue why' | 'queue show' | 'queue export' | 'queue hold' | 'queue release' | 'queue retry' | 'queue delete' | 'queue bounce' | 'queue reroute')
         words=$(_pennypost_names queue list)
         ;;
+      'badmail show' | 'badmail retry' | 'badmail export' | 'badmail purge') words=$(_pennypost_names badmail list) ;;
+      'badmail add') words=$(_pennypost_names queue list) ;;
       'message show' | 'message delete')
         if [[ -z $first ]]; then
           words=$(_pennypost_names mailbox list)

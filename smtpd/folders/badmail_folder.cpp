@@ -44,7 +44,7 @@ void tell(std::string_view what, const std::string& name) {
 std::string BadmailFolder::put(int folder, const std::string& name, const BadmailNote& note,
                                const common::Clock& clock) {
   struct stat about{};
-  if (::fstatat(folder, name.c_str(), &about, AT_SYMLINK_NOFOLLOW) != 0 || S_ISDIR(about.st_mode)) return {};
+  if (::fstatat(folder, name.c_str(), &about, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(about.st_mode)) return {};
   const auto id = make_id(clock);
   const auto beside = path_ / (id + std::string{bad_note_suffix});
   const auto text = format_badmail_note(note);

@@ -17,7 +17,7 @@ class BadmailFolder {
   explicit BadmailFolder(std::filesystem::path path) : path_(std::move(path)) {}
 
   /// Moves the file `name` of the open folder here. Empty, and it lies where it lay: it cannot be done, which the log
-  /// says. A folder stays where it is.
+  /// says. A link, a folder, a device stay where they are: they are no mail, and none of it is lost.
   std::string put(int folder, const std::string& name, const BadmailNote& note, const common::Clock& clock);
 
   struct Item {

@@ -1,6 +1,7 @@
 """smtpd dies before every single call that changes the disk, on the way of a file through pickup and of a message into
 drop: each comes through exactly once (LEGACY S12, S14)."""
 
+import json
 import os
 import pathlib
 import socket
@@ -46,6 +47,8 @@ class FolderKills(unittest.TestCase):
             tag = f"tag-{step}-"
             self.arm.unlink(missing_ok=True)
             self.suite.start("smtpd", LD_PRELOAD=SHIM, SHIM_ARM=str(self.arm), SHIM_KILL_AT=str(step))
+            [smtpd] = [daemon for daemon in json.loads(self.suite.run_tool("status", "--json").stdout) if daemon["running"]]
+            [self.port] = [int(one["address"].rpartition(":")[2]) for one in smtpd["addresses"] if one["server"] == "mx"]
             self.arm.touch()
             acknowledged = act(tag)
             wait_for(lambda: self.smtpd().poll() is not None or is_done(tag), f"step {step}")
@@ -95,7 +98,7 @@ class FolderKills(unittest.TestCase):
 
         def act(tag):
             try:
-                with socket.create_connection(("127.0.0.1", self.suite.port("mx")), timeout=30) as wire:
+                with socket.create_connection(("127.0.0.1", self.port), timeout=30) as wire:
                     stream = wire.makefile("rwb")
                     for line in ("EHLO x", "MAIL FROM:<a@client.test>", f"RCPT TO:<one@{DROPS}>", f"RCPT TO:<two@{DROPS}>",
                                  "DATA"):

@@ -6,9 +6,9 @@
 #include <string>
 #include <string_view>
 
-/// Badmail: mail that can neither be delivered nor go back, and files that are no mail (LEGACY S16, S17). A message stays
-/// in the queue, held, with a reason that names the cause; a file lies in the badmail folder, with a note beside it. No
-/// I/O.
+/// Badmail: mail that can neither be delivered nor go back, and files that are no mail (LEGACY S16, S17). A message
+/// stays in the queue, held, with a reason that names the cause; a file lies in the badmail folder, with a note beside
+/// it. No I/O.
 namespace smtpd::folders {
 
 /// What makes badmail; each is counted.

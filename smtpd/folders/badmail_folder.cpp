@@ -49,8 +49,7 @@ std::string BadmailFolder::put(int folder, const std::string& name, const Badmai
   const auto beside = path_ / (id + std::string{bad_note_suffix});
   const auto text = format_badmail_note(note);
   {
-    const Descriptor file{
-        ::open(beside.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode_of_notes)};
+    const Descriptor file{::open(beside.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode_of_notes)};
     const bool written = file.get() >= 0 &&
                          ::write(file.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&
                          ::fsync(file.get()) == 0;

@@ -15,8 +15,8 @@ namespace {
 
 using std::filesystem::path;
 
-// Files in pickup and drop belong to the folder's group, whoever puts them there: so smtpd reads what its group's people
-// put into pickup, and they take what it put into drop.
+// Files in pickup and drop belong to the folder's group, whoever puts them there: so smtpd reads what its group's
+// people put into pickup, and they take what it put into drop.
 constexpr mode_t shared = 02770, closed = 0750;
 /// The queue remembers the names of files there (mailstore::placing_limit).
 constexpr std::size_t longest_home = 300;
@@ -88,9 +88,10 @@ std::expected<void, std::string> make_home(const common::config::Server& server,
   }
   struct stat pickup{};
   if (!home.pickup.empty() && ::stat(home.pickup.c_str(), &pickup) == 0 && (pickup.st_mode & S_IWOTH) != 0) {
-    return wrong(server, fmt::format("everybody may write to {}, and so send as anybody; chmod o-w, and let programs of "
-                                     "others use pennypost-sendmail",
-                                     home.pickup.string()));
+    return wrong(server,
+                 fmt::format("everybody may write to {}, and so send as anybody; chmod o-w, and let programs of "
+                             "others use pennypost-sendmail",
+                             home.pickup.string()));
   }
   return {};
 }

@@ -5,6 +5,7 @@
 #include <sys/inotify.h>
 #include <unistd.h>
 
+#include <fmt/format.h>
 #include <algorithm>
 #include <asio/co_spawn.hpp>
 #include <asio/detached.hpp>
@@ -13,7 +14,6 @@
 #include <asio/use_awaitable.hpp>
 #include <cerrno>
 #include <cstring>
-#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -31,6 +31,8 @@ constexpr std::uint32_t looks_between_care = 30;
 /// Programs take many files out at a time; counted once.
 constexpr std::chrono::milliseconds until_counted{100};
 constexpr std::size_t page_rows = 200;
+constexpr std::size_t page_domains = 1000;
+constexpr int rest_for_work = 20;
 
 }  // namespace
 
@@ -60,8 +62,8 @@ std::expected<void, std::string> Homes::start(std::vector<Setup> servers) {
   ::signal(SIGIO, SIG_IGN);
   const int events = ::inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
   if (events < 0)
-    return std::unexpected(fmt::format("folders cannot be watched: {}; raise fs.inotify.max_user_instances",
-                                       std::strerror(errno)));
+    return std::unexpected(
+        fmt::format("folders cannot be watched: {}; raise fs.inotify.max_user_instances", std::strerror(errno)));
   watch_.assign(events);
   for (auto& server : servers) {
     auto place = std::make_unique<Place>(std::move(server));
@@ -128,11 +130,9 @@ bool Homes::refuse(const std::string& server, BadmailFolder& badmail, int folder
   const auto id = badmail.put(folder, name, note, clock_);
   if (id.empty()) return false;
   counts_[std::to_underlying(unread.cause)].fetch_add(1, std::memory_order_relaxed);
-  log::warning("message.badmail", {{"id", id},
-                                   {"cause", name_of(unread.cause)},
-                                   {"why", unread.text},
-                                   {"file", name},
-                                   {"server", server}});
+  log::warning(
+      "message.badmail",
+      {{"id", id}, {"cause", name_of(unread.cause)}, {"why", unread.text}, {"file", name}, {"server", server}});
   return true;
 }
 
@@ -243,17 +243,23 @@ std::set<std::shared_ptr<DropFolder>> Homes::read_events() {
 asio::awaitable<void> Homes::look_regularly() {
   BadmailCounts limited{};
   std::uint64_t changes = 0;
+  std::chrono::steady_clock::time_point rested{};
   for (std::uint32_t look = 0; !stopping_; ++look) {
     std::erase_if(leaving_, [](const auto& place) { return !place->taker || place->taker->idle(); });
     const bool care = look % looks_between_care == 0;
     if (care) count_waiting();
     const auto queue = store_.queue().status();
     const auto now_changes = queue ? queue->changes : changes;
-    if (const auto now = counts(); care || now != limited || now_changes != changes) {
+    const auto begun = std::chrono::steady_clock::now();
+    // In a queue of very many domains a look takes long, and not every order of a person is worth one.
+    const bool changed = now_changes != changes && begun >= rested;
+    if (const auto now = counts(); care || now != limited || changed) {
       limited = now;
       changes = now_changes;
       auto limiting = limit_badmail();
       co_await std::move(limiting);
+      const auto ended = std::chrono::steady_clock::now();
+      rested = ended + (ended - begun) * rest_for_work;
     }
     again_.expires_after(look_again);
     co_await again_.async_wait(awaitable);
@@ -307,7 +313,7 @@ asio::awaitable<void> Homes::limit_badmail() {
   std::set<std::uint64_t> events;
   std::string behind;
   for (bool more = true; more;) {
-    auto page = queue.domains(behind, page_rows);
+    auto page = queue.domains(behind, page_domains);
     if (!page) co_return;
     behind = page->last;
     more = page->more;
@@ -348,8 +354,7 @@ asio::awaitable<void> Homes::limit_badmail() {
     auto folder = place->second->badmail;  // the place may be gone behind a wait
     auto& all = items[name];
     if (!place->second->setup.home.badmail.empty()) {
-      for (const auto& file : folder.list())
-        all.push_back({mailstore::parse_id(file.id)->value, file.octets, {}});
+      for (const auto& file : folder.list()) all.push_back({mailstore::parse_id(file.id)->value, file.octets, {}});
     }
     std::uint64_t octets = 0;
     for (const auto& item : all) octets += item.octets;
@@ -366,7 +371,8 @@ asio::awaitable<void> Homes::limit_badmail() {
         const auto deleted = co_await std::move(ordering);
         if (!deleted) co_return;
       }
-      log::warning("badmail.purged", {{"id", id}, {"size", item.octets}, {"why", "messages.badmail_size"}, {"server", name}});
+      log::warning("badmail.purged",
+                   {{"id", id}, {"size", item.octets}, {"why", "messages.badmail_size"}, {"server", name}});
     }
   }
 }

@@ -34,8 +34,8 @@
 
 namespace smtpd::folders {
 
-/// The folders of all virtual servers at work, on a thread of their own: files are taken out of pickup, what leaves drop
-/// is counted, badmail is kept within its limit.
+/// The folders of all virtual servers at work, on a thread of their own: files are taken out of pickup, what leaves
+/// drop is counted, badmail is kept within its limit.
 class Homes {
  public:
   struct Setup {

@@ -13,9 +13,8 @@ namespace {
 using Addresses = std::vector<common::Address>;
 
 bool is_name(std::string_view name, std::string_view wanted) {
-  return std::ranges::equal(name, wanted, [](char a, char b) {
-    return (a >= 'A' && a <= 'Z' ? static_cast<char>(a - 'A' + 'a') : a) == b;
-  });
+  return std::ranges::equal(
+      name, wanted, [](char a, char b) { return (a >= 'A' && a <= 'Z' ? static_cast<char>(a - 'A' + 'a') : a) == b; });
 }
 
 std::string_view trim(std::string_view text) {
@@ -146,8 +145,7 @@ std::expected<PickupHead, PickupFault> parse_pickup_head(std::string_view text, 
     if (!bcc) head.header += field.whole;
     const bool receiver = bcc || is_name(field.name, "to") || is_name(field.name, "cc");
     const bool of_sender = is_name(field.name, "sender");
-    if ((receiver && lines->receivers.empty()) ||
-        (!lines->sender && (of_sender || is_name(field.name, "from")))) {
+    if ((receiver && lines->receivers.empty()) || (!lines->sender && (of_sender || is_name(field.name, "from")))) {
       auto addresses = parse_list(field.value, default_domain);
       if (!addresses) return fault(std::string{field.name} + ": " + addresses.error());
       if (receiver) {
@@ -183,8 +181,8 @@ bool has_whole_head(std::string_view text) {
     const auto line = line_of(text.substr(at));
     if (!line.ends_with('\n')) return false;
     const auto name = trim(line.substr(0, std::min(line.find(':'), line.size())));
-    const bool envelope =
-        line.contains(':') && (is_name(name, "x-sender") || is_name(name, "x-receiver") || is_name(name, "x-dot-stuffed"));
+    const bool envelope = line.contains(':') &&
+                          (is_name(name, "x-sender") || is_name(name, "x-receiver") || is_name(name, "x-dot-stuffed"));
     if (is_empty(line)) {
       if (!lines) return true;
       // What follows says whether the envelope or the header section ends here.

@@ -32,9 +32,9 @@ struct PickupFault {
 /// `text`: the beginning of the file, its header section at least, or all of it; lines end in LF or CRLF.
 ///
 /// In front, in any order and case: "x-sender: ADDRESS" (<>: the null reverse-path), one "x-receiver: ADDRESS" for each
-/// recipient, "x-dot-stuffed: yes" or "no"; an empty line behind them may divide them from the message. What they do not
-/// say is taken from the message: Sender, else the first of From; To, Cc and Bcc. `default_domain` completes bare local
-/// parts.
+/// recipient, "x-dot-stuffed: yes" or "no"; an empty line behind them may divide them from the message. What they do
+/// not say is taken from the message: Sender, else the first of From; To, Cc and Bcc. `default_domain` completes bare
+/// local parts.
 std::expected<PickupHead, PickupFault> parse_pickup_head(std::string_view text, std::string_view default_domain);
 
 /// Whether the header section of a file that begins with `text` ends within it.
@@ -49,7 +49,7 @@ class DotScan {
 
  private:
   enum class At : std::uint8_t { line_start, dot, dot_cr, text } at_ = At::line_start;
-  bool alone_ = false;   ///< the line before was a dot alone
+  bool alone_ = false;  ///< the line before was a dot alone
   bool dots_ = false;
   bool single_ = false;  ///< a line begins with one dot and is not the last, or not alone
 };

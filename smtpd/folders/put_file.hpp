@@ -15,9 +15,9 @@ namespace smtpd::folders {
 /// told that it is being placed, the name is changed. All calls block; errors are sentences.
 struct FileToPut {
   std::filesystem::path file;
-  std::string front;                            ///< lines before the message
-  const mailstore::OpenMessage* body = nullptr; ///< null: the hidden file is there already, or was
-  std::uint64_t octets = 0;                     ///< of the file, once written
+  std::string front;                             ///< lines before the message
+  const mailstore::OpenMessage* body = nullptr;  ///< null: the hidden file is there already, or was
+  std::uint64_t octets = 0;                      ///< of the file, once written
 };
 
 /// Writes and syncs all of them, then their folders, so that the hidden names are there after whatever comes.

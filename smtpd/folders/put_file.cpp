@@ -7,12 +7,16 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
+#include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <mutex>
+#include <optional>
 #include <set>
 #include <span>
+#include <thread>
+#include <utility>
 
 #include "common/net/listening.hpp"
 
@@ -27,6 +31,7 @@ using std::filesystem::path;
 
 constexpr std::size_t piece_octets = 64 * 1024;
 constexpr mode_t readable_by_group = 0640;
+constexpr std::size_t syncs_at_once = 8;
 
 std::unexpected<std::string> failed(const path& where) {
   return std::unexpected(fmt::format("{}: {}", where.string(), std::strerror(errno)));
@@ -78,6 +83,27 @@ std::expected<void, std::string> sync_folders(const std::vector<FileToPut>& file
   return {};
 }
 
+/// The first that could not be synced, and why. Many at a time: the kernel makes one flush of the disk of those that
+/// come together, where one after the other would be a flush each.
+std::optional<std::pair<std::size_t, int>> sync_all(const std::vector<Descriptor>& files) {
+  std::atomic<std::size_t> next{0};
+  std::mutex mutex;
+  std::optional<std::pair<std::size_t, int>> broken;
+  const auto work = [&] {
+    for (std::size_t i = next++; i < files.size(); i = next++) {
+      if (::fdatasync(files[i].get()) == 0) continue;
+      const std::lock_guard hold{mutex};
+      if (!broken) broken = {i, errno};
+    }
+  };
+  {
+    std::vector<std::jthread> others;
+    for (std::size_t i = 1; i < std::min(files.size(), syncs_at_once); ++i) others.emplace_back(work);
+    work();
+  }
+  return broken;
+}
+
 }  // namespace
 
 std::expected<void, std::string> write_hidden(std::vector<FileToPut>& files) {
@@ -97,9 +123,9 @@ std::expected<void, std::string> write_hidden(std::vector<FileToPut>& files) {
     // All are on their way before the first is waited for: then one sync of the file system's journal serves them.
     ::sync_file_range(out.get(), 0, 0, SYNC_FILE_RANGE_WRITE);
   }
-  for (std::size_t i = 0; i < files.size(); ++i) {
-    if (::fdatasync(open[i].get()) == 0) continue;
-    auto error = failed(hidden(files[i].file));
+  if (const auto broken = sync_all(open)) {
+    errno = broken->second;
+    auto error = failed(hidden(files[broken->first].file));
     // Never asked again to be believed.
     for (const auto& file : files) ::unlink(hidden(file.file).c_str());
     return error;

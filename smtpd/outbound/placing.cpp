@@ -9,17 +9,17 @@
 #include "smtpd/outbound/scheduler_run.hpp"
 
 /// Mail for drop domains: a file for each message, with its envelope in front, in the drop folder of the virtual server
-/// that took it (LEGACY S14). Put exactly once: the octets are on stable storage under a hidden name, then the queue says
-/// that they are being placed, then the file gets its name, then it leaves the queue. Who finds the hidden name gone
-/// behind the second step knows that the third was made.
+/// that took it (LEGACY S14). Put exactly once: the octets are on stable storage under a hidden name, then the queue
+/// says that they are being placed, then the file gets its name, then it leaves the queue. Who finds the hidden name
+/// gone behind the second step knows that the third was made.
 namespace smtpd::outbound {
 namespace {
 
 namespace log = common::log;
 
-constexpr std::size_t page_size = 100;
+constexpr std::size_t page_size = 150;
 /// Messages that are written and synced together.
-constexpr std::size_t most_at_once = 100;
+constexpr std::size_t most_at_once = 150;
 constexpr std::uint64_t octets_at_once = std::uint64_t{32} << 20U;
 /// A folder of this machine is asked again soon: nobody else is bothered.
 constexpr std::chrono::minutes folder_rest{1};
@@ -157,9 +157,8 @@ asio::awaitable<bool> Scheduler::place(Run& run, std::vector<Parcel> parcels) {
     for (const auto& each : parcel.recipients) receivers.push_back(each.address);
     const auto name = folders::drop_file_name(mailstore::format_id(first.name.id), first.name.ordinal);
     parcel.file.file = parcel.folder->path() / name;
-    parcel.file.front =
-        folders::format_drop_envelope(parcel.envelope.reverse_path, receivers,
-                                      parcel.message->stuffed ? folders::Dots::some : folders::Dots::none);
+    parcel.file.front = folders::format_drop_envelope(
+        parcel.envelope.reverse_path, receivers, parcel.message->stuffed ? folders::Dots::some : folders::Dots::none);
     return false;
   });
   if (!no_folder.empty()) co_await settle(std::move(no_folder));
@@ -230,10 +229,9 @@ asio::awaitable<void> Scheduler::finish_placing(std::vector<mailstore::QueuedRec
     attempt.answer = {0, "2.0.0", "it is in the drop folder"};
     attempt.peer = each.placing.substr(each.placing.rfind('/') + 1);
     delivered_.fetch_add(1, std::memory_order_relaxed);
-    log::info("message.delivered", {{"id", mailstore::format_id(each.name.id)},
-                                    {"to", each.address},
-                                    {"peer", "drop"},
-                                    {"why", each.placing}});
+    log::info(
+        "message.delivered",
+        {{"id", mailstore::format_id(each.name.id)}, {"to", each.address}, {"peer", "drop"}, {"why", each.placing}});
     leave.push_back({each.name, mailstore::Leaves{mailstore::QueueOutcome::delivered, std::move(attempt)}});
   }
   co_await settle(std::move(leave));

@@ -66,7 +66,7 @@ def ours(pickups, drops):
     with suite:
         suite.add_mailbox(f"bob@{DOMAIN}", password=None)
         suite.tool("domain", "add", DROPS, "--drop")
-        suite.start("smtpd")
+        suite.start()
         outside = suite.folder / "outside"
         outside.mkdir()
         for number in range(pickups):

@@ -22,7 +22,7 @@ class Badmail(PostOffice):
         self.done("badmail", "add", number, "--reason", "virus")
         return number
 
-    def put_file(self, number="aaaaaaaaaaaaa", octets=b"no mail", note=NOTE):
+    def put_file(self, number="baaaaaaaaaaaa", octets=b"no mail", note=NOTE):
         (self.home / "badmail" / f"{number}.BAD").write_bytes(octets)
         if note:
             (self.home / "badmail" / f"{number}.BDR").write_text(note)
@@ -102,9 +102,9 @@ class Badmail(PostOffice):
 
     def test_what_others_put_there(self):
         """A link in the folder leads nowhere."""
-        (self.home / "badmail" / "bbbbbbbbbbbbb.BAD").symlink_to("/etc/passwd")
-        os.mkfifo(self.home / "badmail" / "ccccccccccccc.BAD")
-        for number in ("bbbbbbbbbbbbb", "ccccccccccccc"):
+        (self.home / "badmail" / "bbaaaaaaaaaaa.BAD").symlink_to("/etc/passwd")
+        os.mkfifo(self.home / "badmail" / "bcaaaaaaaaaaa.BAD")
+        for number in ("bbaaaaaaaaaaa", "bcaaaaaaaaaaa"):
             self.refused(1, ("badmail", "export", number, "--output", str(self.folder)), number)
             self.refused(1, ("badmail", "retry", number), "no plain file")
             self.assertNotIn("root", self.done("badmail", "show", number))

@@ -1,5 +1,6 @@
 #include "common/address_list.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace common {
@@ -55,8 +56,10 @@ class Lexer {
   }
   std::expected<Token, std::string> take_to(char last, Token::Kind kind, const char* unclosed) {
     for (std::size_t i = 1; i < rest_.size(); ++i) {
-      if (rest_[i] == '\\') ++i;
-      else if (rest_[i] == last) return take(i + 1, kind);
+      if (rest_[i] == '\\')
+        ++i;
+      else if (rest_[i] == last)
+        return take(i + 1, kind);
     }
     return wrong(unclosed);
   }
@@ -126,7 +129,8 @@ class List {
   }
   Parsed begin_group() {
     if (in_group_) return wrong("a group inside a group");
-    if (words_.empty() || behind_angle_) return wrong("a stray :");
+    const bool address = std::ranges::any_of(words_, [](const Token& token) { return token.text == "@"; });
+    if (words_.empty() || behind_angle_ || address) return wrong("a stray :");
     words_.clear();
     in_group_ = true;
     return {};

@@ -21,10 +21,9 @@ asio::awaitable<T> await_completion(Start start) {
     auto executor = asio::get_associated_executor(handler);
     auto guard = asio::make_work_guard(executor);
     start([handler = std::move(handler), executor, guard = std::move(guard)](T value) mutable {
-      asio::post(executor, [handler = std::move(handler), value = std::move(value)]() mutable {
-        std::move(handler)(std::move(value));
-      });
-      guard.reset();
+      // The guard goes along: once this is posted its context may be gone at any moment, and nobody here may touch it.
+      asio::post(executor, [handler = std::move(handler), value = std::move(value),
+                            guard = std::move(guard)]() mutable { std::move(handler)(std::move(value)); });
     });
   };
   return asio::async_initiate<const asio::use_awaitable_t<>, void(T)>(std::move(initiate), asio::use_awaitable);

@@ -503,7 +503,14 @@ void Committer::apply_arrival(Change& change, Arrival& arrival, const MessageRow
                            .server = arrival.envelope.server,
                            .octets = arrival.facts.octets,
                            .notify = remote.notify};
+    if (!arrival.hold.empty()) {
+      queued.state = QueueState::held;
+      queued.reason = arrival.hold;
+      queued.since = accepted_at(arrival.id);
+    }
     if (!change.add_queued(queued)) continue;
+    // A rebuild knows from the envelope that it waits, and from the journal alone that it is held.
+    if (queued.state == QueueState::held) change.journal_queued(queued);
     ++row.owners;
     // The scheduler of this process is told of it behind the commit; another's has to look.
     if (!core_.schedules.load()) change.mark_changed(queued.name.domain);

@@ -34,6 +34,8 @@ class StreamSegment {
   StreamSegment(const StreamSegment&) = delete;
   StreamSegment& operator=(const StreamSegment&) = delete;
   void write(std::string_view octets);
+  /// Octets that were written, some of them, but one at least; throws Failure.
+  std::string_view read(std::uint64_t offset, std::span<char> into) const;
   /// Record and footer behind the octets, all synced; blocks.
   void finish(const RecordHeader& header, std::string_view envelope);
   const StreamedBody& body() const { return body_; }
@@ -60,6 +62,7 @@ struct Arrival {
   /// nested in the batch's; false: there was nothing to change, so the message is not wanted.
   std::move_only_function<bool(Change&)> beside;
   std::size_t beside_rows = 0;
+  std::string hold;  ///< why its remotes are held from the first moment; empty: they are not
   std::move_only_function<void(Result<void>)> done;  ///< called on the commit thread
 };
 

@@ -1,4 +1,8 @@
+#include <unistd.h>
 #include <xxhash.h>
+
+#include <algorithm>
+#include <cerrno>
 
 #include "mailstore/awaitable.hpp"
 #include "mailstore/store_impl.hpp"
@@ -49,6 +53,17 @@ StreamSegment::StreamSegment(Core& core, std::uint64_t number)
 void StreamSegment::write(std::string_view octets) {
   iovec piece{const_cast<char*>(octets.data()), octets.size()};
   writer_.append({&piece, 1}, octets.size());
+}
+
+std::string_view StreamSegment::read(std::uint64_t offset, std::span<char> into) const {
+  for (;;) {
+    const auto got =
+        ::pread(writer_.descriptor(), into.data(), into.size(), static_cast<off_t>(segment_header_octets + offset));
+    if (got > 0) return {into.data(), static_cast<std::size_t>(got)};
+    if (got < 0 && errno == EINTR) continue;
+    if (got == 0) throw Failure(Errc::corrupt, "reading a draft: its file is too short");
+    throw Failure(from_errno("reading a draft"));
+  }
 }
 
 StreamSegment::~StreamSegment() {
@@ -134,6 +149,21 @@ asio::awaitable<Result<void>> Draft::spill() {
     draft.stream_failed = written.error();
   }
   co_return written;
+}
+
+Result<std::string_view> Draft::read(std::uint64_t offset, std::span<char> into) const {
+  const auto& draft = *impl_;
+  if (draft.stream_failed) return std::unexpected(*draft.stream_failed);
+  const std::uint64_t spilled = draft.size - draft.buffer.size();
+  if (offset >= spilled) return std::string_view{draft.buffer}.substr(std::min(offset - spilled, draft.buffer.size()));
+  return guarded([&]() -> Result<std::string_view> {
+    const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(into.size(), spilled - offset));
+    return draft.stream->read(offset, into.first(count));
+  });
+}
+
+Draft Draft::beside() const {
+  return Draft(std::make_unique<Impl>(impl_->store, impl_->id));
 }
 
 asio::awaitable<Result<void>> Draft::finish_stream(Arrival& arrival) {

@@ -150,6 +150,10 @@ asio::awaitable<Result<void>> Store::accept(Draft draft, Envelope envelope, Body
   return impl_->accept(std::move(draft), std::move(envelope), facts);
 }
 
+asio::awaitable<Result<void>> Store::accept_held(Draft draft, Envelope envelope, BodyFacts facts, std::string reason) {
+  return impl_->accept(std::move(draft), std::move(envelope), facts, {}, 0, std::move(reason));
+}
+
 Queue Store::queue() {
   return Queue(impl_);
 }
@@ -182,7 +186,7 @@ asio::awaitable<Result<Draft>> Store::Impl::begin() {
 
 asio::awaitable<Result<void>> Store::Impl::accept(Draft draft, Envelope envelope, BodyFacts facts,
                                                   std::move_only_function<bool(Change&)> beside,
-                                                  std::size_t beside_rows) {
+                                                  std::size_t beside_rows, std::string hold) {
   const auto self = shared_from_this();
   auto& from = *draft.impl_;
   Arrival arrival{.id = from.id,
@@ -194,6 +198,7 @@ asio::awaitable<Result<void>> Store::Impl::accept(Draft draft, Envelope envelope
                   .streamed = nullptr,
                   .beside = std::move(beside),
                   .beside_rows = beside_rows,
+                  .hold = std::move(hold),
                   .done = nullptr};
   encode_envelope(arrival.envelope, arrival.encoded_envelope);
   // An entry numbers its owner with 16 bits; a longer envelope would be taken for damage.

@@ -144,13 +144,28 @@ class Store {
   /// octets and index entries are on stable storage. Safe to repeat by id. An owner whose mailbox was removed meanwhile
   /// gets it kept for `restore`. An error means that nothing was delivered to anybody.
   asio::awaitable<Result<void>> accept(Draft draft, Envelope envelope, BodyFacts facts);
+  /// The same; its remotes are in the queue from the first moment as held, for this reason.
+  asio::awaitable<Result<void>> accept_held(Draft draft, Envelope envelope, BodyFacts facts, std::string reason);
 
   // ---- messages that are made of something outside, such as a file in a folder: once, whatever dies when
 
   /// The same as accept, and in the same transaction it is remembered that `origin` was taken: `exists`, and nothing
   /// happens, if it was before. `origin` names one thing for ever, a file by more than its path. Until it is forgotten
-  /// the caller may put the thing away; then, with that on stable storage, it is to be forgotten. A rebuild of the index
-  /// forgets all.
+  /// the caller may put the thing away; then, with that on stable storage, it is to be forgotten. A rebuild of the
+  /// index forgets all.
+  asio::awaitable<Result<void>> accept_once(Draft draft, Envelope envelope, BodyFacts facts, std::string origin);
+  /// The message that was made of it.
+  Result<std::optional<MessageId>> taken(std::string_view origin);
+  /// Those that are remembered and begin with `prefix`.
+  Result<std::vector<std::string>> taken_origins(std::string_view prefix);
+  asio::awaitable<Result<void>> forget_taken(std::vector<std::string> origins);
+
+  // ---- messages that are made of something outside, such as a file in a folder: once, whatever dies when
+
+  /// The same as accept, and in the same transaction it is remembered that `origin` was taken: `exists`, and nothing
+  /// happens, if it was before. `origin` names one thing for ever, a file by more than its path. Until it is forgotten
+  /// the caller may put the thing away; then, with that on stable storage, it is to be forgotten. A rebuild of the
+  /// index forgets all.
   asio::awaitable<Result<void>> accept_once(Draft draft, Envelope envelope, BodyFacts facts, std::string origin);
   /// The message that was made of it.
   Result<std::optional<MessageId>> taken(std::string_view origin);
@@ -256,6 +271,11 @@ class Draft {
   bool wants_spill() const;
   /// Writes what is held to the message's own segment, off the I/O thread.
   asio::awaitable<Result<void>> spill();
+  /// Some of its octets from `offset` on, none behind the last: a view of its memory, or of `into` for what was
+  /// spilled; blocks on the disk if that is not cached any more. Holds until the draft or `into` is changed.
+  Result<std::string_view> read(std::uint64_t offset, std::span<char> into) const;
+  /// An empty draft of the same id, for a changed message in place of this one. One of the two may be accepted.
+  Draft beside() const;
 
   class Impl;
   explicit Draft(std::unique_ptr<Impl> impl);

@@ -21,7 +21,8 @@ class Store::Impl : public std::enable_shared_from_this<Store::Impl> {
 
   /// Store::accept, and with `beside` the same in one transaction with a change of the queue.
   asio::awaitable<Result<void>> accept(Draft draft, Envelope envelope, BodyFacts facts,
-                                       std::move_only_function<bool(Change&)> beside = {}, std::size_t beside_rows = 0);
+                                       std::move_only_function<bool(Change&)> beside = {}, std::size_t beside_rows = 0,
+                                       std::string hold = {});
   /// Store::begin.
   asio::awaitable<Result<Draft>> begin();
   /// Hands `work` to the commit thread; resumes the caller when it is durable.

@@ -4,9 +4,11 @@
 #include <thread>
 #include <utility>
 
+#include "common/config/local.hpp"
 #include "common/log.hpp"
 
 #include "smtpd/folders/home.hpp"
+#include "smtpd/session/local_server.hpp"
 
 namespace smtpd {
 namespace {
@@ -19,6 +21,13 @@ std::vector<common::config::Server> smtp_servers(const common::config::Config& c
   for (const auto& server : config.servers) {
     if (server.kind != common::config::Kind::pop3) servers.push_back(server);
   }
+  return servers;
+}
+
+/// Those that listen, and whose terms are kept.
+std::vector<common::config::Server> with_local_server(std::vector<common::config::Server> servers,
+                                                      const common::config::Config& config) {
+  if (auto local = make_local_server(config)) servers.push_back(std::move(*local));
   return servers;
 }
 
@@ -39,8 +48,12 @@ std::expected<SmtpService::VirtualServers, std::string> SmtpService::make_server
     auto virtual_server = std::make_shared<VirtualServer>();
     virtual_server->terms = make_terms(server);
     virtual_server->tls = std::move(*tls);
+    if (!server.milters.use.empty())
+      virtual_server->filters = std::make_shared<const milter::FilterTerms>(milter::make_filter_terms(server));
+    virtual_server->reporting = report::make_reporting(server);
     virtual_server->idle_timeout = server.connections.idle_timeout;
-    if (const auto drop = drops.find(server.id); drop != drops.end()) virtual_server->drop = drop->second;
+    if (const auto drop = drops.find(virtual_server->terms.server); drop != drops.end())
+      virtual_server->drop = drop->second;
     made.emplace(server.id, std::move(virtual_server));
   }
   return made;
@@ -85,8 +98,9 @@ std::expected<void, std::string> SmtpService::prepare(const common::config::Conf
   for (const auto& server : servers) {
     if (auto home = folders::make_home(server, config.suite.run.user); !home) return home;
   }
+  const auto all = with_local_server(servers, config);
   drops_ = make_drops(servers);
-  auto made = make_servers(servers, drops_);
+  auto made = make_servers(all, drops_);
   if (!made) return std::unexpected(std::move(made.error()));
   servers_.set(std::make_shared<const VirtualServers>(std::move(*made)));
 
@@ -106,12 +120,18 @@ std::expected<void, std::string> SmtpService::prepare(const common::config::Conf
   store_options_.keep_done = std::chrono::duration_cast<std::chrono::seconds>(config.suite.store.keep_done);
   store_options_.warn = [](std::string_view what) { common::log::warning("store", {{"what", what}}); };
 
+  spool_ = common::config::local_spool(config.suite);
+  if (!spool_.empty()) {
+    if (auto there = folders::Folders::make_spool(spool_, config.suite.run.user); !there)
+      spool_trouble_ = std::move(there.error());
+  }
+
   const auto serve_one = [this](common::net::Worker& worker, common::net::Stream stream, common::net::Door door) {
     return serve(worker, std::move(stream), std::move(door));
   };
   listeners_ = std::make_unique<common::net::Server>(static_cast<std::size_t>(config.suite.run.threads),
                                                      common::system_clock_source(), serve_one, too_many_connections);
-  return listeners_->listen(servers);
+  return listeners_->listen(all);
 }
 
 std::expected<void, std::string> SmtpService::start() {
@@ -129,12 +149,31 @@ std::expected<void, std::string> SmtpService::start() {
                                            listeners_->addresses(), store_options_.keep_done, drops_);
   if (!dispatch) return std::unexpected(std::move(dispatch.error()));
   dispatch_ = std::move(*dispatch);
-  homes_ = std::make_unique<folders::Homes>(*store_, common::system_clock_source(),
-                                            [this] { return dispatch_ ? dispatch_->badmail() : folders::BadmailCounts{}; });
+  homes_ = std::make_unique<folders::Homes>(*store_, common::system_clock_source(), [this] {
+    return dispatch_ ? dispatch_->badmail() : folders::BadmailCounts{};
+  });
   if (auto started = homes_->start(make_homes(configured_)); !started) return started;
   listeners_->start();
   dispatch_->start();
+  start_folders();
   return {};
+}
+
+void SmtpService::start_folders() {
+  if (spool_.empty()) return;
+  if (spool_trouble_.empty()) {
+    folders_.emplace(*store_, common::system_clock_source(), [this]() -> std::shared_ptr<const Terms> {
+      for (const auto& [id, server] : *servers_.get()) {
+        if (server->terms.local) return {server, &server->terms};
+      }
+      return nullptr;
+    });
+    auto started = folders_->start(spool_);
+    if (started) return;
+    spool_trouble_ = std::move(started.error());
+    folders_.reset();
+  }
+  common::log::warning("spool.unattended", {{"why", spool_trouble_}});
 }
 
 std::expected<std::vector<std::string>, std::string> SmtpService::reload(const common::config::Config& config) {
@@ -146,8 +185,9 @@ std::expected<std::vector<std::string>, std::string> SmtpService::reload(const c
     if (home) home = folders::try_home(server);
     if (!home) return std::unexpected(home.error() + " (one that is new needs a restart)");
   }
+  const auto all = with_local_server(servers, config);
   auto drops = make_drops(servers);
-  auto made = make_servers(servers, drops);
+  auto made = make_servers(all, drops);
   if (!made) return std::unexpected(std::move(made.error()));
   auto dns = common::dns::read_settings(config.suite.dns);
   if (!dns) return std::unexpected(std::move(dns.error()));
@@ -162,7 +202,7 @@ std::expected<std::vector<std::string>, std::string> SmtpService::reload(const c
   VirtualServers both = *made;
   both.insert(old->begin(), old->end());
   servers_.set(std::make_shared<const VirtualServers>(std::move(both)));
-  auto reloaded = listeners_->reload(servers);
+  auto reloaded = listeners_->reload(all);
   if (!reloaded) {
     servers_.set(old);
     (void)dispatch_->reload(configured_, drops_);  // they were good before
@@ -174,7 +214,8 @@ std::expected<std::vector<std::string>, std::string> SmtpService::reload(const c
   dns_ = std::move(*dns);
   drops_ = std::move(drops);
   for (const auto& server : servers) {
-    if (const auto drop = drops_.find(server.id); drop != drops_.end()) drop->second->set_quota(server.messages.drop_quota);
+    if (const auto drop = drops_.find(server.id); drop != drops_.end())
+      drop->second->set_quota(server.messages.drop_quota);
   }
   homes_->reload(make_homes(servers));
   guard_->set_terms(common::auth::make_guard_terms(config.suite.guessing));
@@ -184,6 +225,7 @@ std::expected<std::vector<std::string>, std::string> SmtpService::reload(const c
 void SmtpService::stop(std::chrono::milliseconds grace) {
   listeners_->stop(grace);
   homes_->stop(grace);
+  if (folders_) folders_->stop(grace);
   dispatch_->stop(grace);
   homes_.reset();
   dispatch_.reset();
@@ -192,6 +234,7 @@ void SmtpService::stop(std::chrono::milliseconds grace) {
   verifier_.reset();
   resolver_.reset();
   store_.reset();
+  folders_.reset();
 }
 
 void SmtpService::add_status(nlohmann::json& status) {
@@ -201,6 +244,7 @@ void SmtpService::add_status(nlohmann::json& status) {
       {"accepted", counters.accepted}, {"delivered", counters.entries}, {"commits", counters.commits}};
   homes_->add_status(status);
   const auto held = guard_->counters();
+  if (folders_) folders_->add_status(status);
   status["log_ins"] = {{"failed", held.failed}, {"delayed", held.delayed}, {"refused", held.refused}};
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <optional>
@@ -14,6 +15,7 @@
 
 #include "mailstore/store.hpp"
 
+#include "smtpd/folders/folders.hpp"
 #include "smtpd/folders/homes.hpp"
 #include "smtpd/outbound/dispatch.hpp"
 #include "smtpd/session/session.hpp"
@@ -35,10 +37,12 @@ class SmtpService final : public common::daemon::Service {
   /// By id, the file's name.
   using VirtualServers = std::map<std::string, std::shared_ptr<const VirtualServer>, std::less<>>;
   static std::expected<VirtualServers, std::string> make_servers(const std::vector<common::config::Server>& servers,
-                                                                const outbound::DropFolders& drops);
+                                                                 const outbound::DropFolders& drops);
   std::vector<folders::Homes::Setup> make_homes(const std::vector<common::config::Server>& servers) const;
   /// Those in use are kept where they lie as they did.
   outbound::DropFolders make_drops(const std::vector<common::config::Server>& servers) const;
+  /// Mail that waits for us there does not keep us from serving all other.
+  void start_folders();
   asio::awaitable<void> serve(common::net::Worker& worker, common::net::Stream stream, common::net::Door door);
 
   mailstore::Options store_options_;
@@ -51,6 +55,9 @@ class SmtpService final : public common::daemon::Service {
   outbound::DropFolders drops_;
   std::unique_ptr<outbound::Dispatch> dispatch_;
   std::unique_ptr<folders::Homes> homes_;
+  std::filesystem::path spool_;  ///< empty: none
+  std::string spool_trouble_;    ///< of making it, before there was a log
+  std::optional<folders::Folders> folders_;
   common::daemon::Snapshot<VirtualServers> servers_;
   // Last: sessions that are left when it goes use what stands above.
   std::unique_ptr<common::net::Server> listeners_;

@@ -135,7 +135,10 @@ asio::awaitable<Verdict> Verifier::verify(std::uint64_t account, const StoredKey
   auto hand_in = [this, &job](auto handler) {
     auto executor = asio::prefer(asio::get_associated_executor(handler), asio::execution::outstanding_work.tracked);
     job.done = [executor, resume = std::move(handler)](Verdict verdict) mutable {
-      asio::post(executor, [resume = std::move(resume), verdict]() mutable { resume(verdict); });
+      // What counts as work goes along: once this is posted its context may be gone at any moment.
+      const auto there = asio::prefer(executor, asio::execution::outstanding_work.untracked);
+      asio::post(there,
+                 [executor = std::move(executor), resume = std::move(resume), verdict]() mutable { resume(verdict); });
     };
     impl_->submit(std::move(job));
   };

@@ -20,6 +20,8 @@ class Check {
   void authentication();
   void timeouts();
   void lmtp_port();
+  void smart_host();
+  void delay_notice();
 
  private:
   void tell(std::uint32_t line, std::string_view key, std::string what, std::string remedy) {
@@ -97,6 +99,37 @@ void Check::lmtp_port() {
   }
 }
 
+void Check::smart_host() {
+  const Outbound& outbound = server_.outbound;
+  if (!places_.sound("outbound.username") || !places_.sound("outbound.password_file")) return;
+  if (!outbound.username.empty() && outbound.password_file.empty()) {
+    tell(places_.line("outbound.username"), "outbound.username", "has no password",
+         "write the path of the file that holds it as outbound.password_file");
+  } else if (outbound.username.empty() && !outbound.password_file.empty()) {
+    tell(places_.line("outbound.password_file"), "outbound.password_file", "has no account",
+         "write its name as outbound.username");
+  } else if (!outbound.username.empty() && places_.sound("outbound.security") && outbound.security == "none") {
+    warn("outbound.security", "with \"none\" the password of outbound.username crosses the network in the clear",
+         R"(write "tls" or "verify")");
+  }
+  if (!outbound.smart_host.empty() || !places_.sound("outbound.smart_host")) return;
+  for (const std::string_view key : {"outbound.username", "outbound.smart_host_use"}) {
+    const bool given = key == "outbound.username" ? !outbound.username.empty() : outbound.smart_host_use == "fallback";
+    if (given) warn(key, "is for a smart host, and there is none", "write outbound.smart_host, or leave it out");
+  }
+}
+
+void Check::delay_notice() {
+  const Delivery& delivery = server_.delivery;
+  const bool written = places_.line("delivery.delay_notice") != 0;
+  if (!written || !places_.sound("delivery.delay_notice") || !places_.sound("delivery.expire")) return;
+  if (delivery.delay_notice < delivery.expire) return;
+  warn("delivery.delay_notice",
+       fmt::format("\"{}\" is not before delivery.expire, \"{}\": nobody is ever told",
+                   format_time(delivery.delay_notice), format_time(delivery.expire)),
+       R"(write a shorter time, or "0" for never)");
+}
+
 }  // namespace
 
 void check_server(const ReadServer& read, std::vector<Mistake>& mistakes) {
@@ -107,6 +140,8 @@ void check_server(const ReadServer& read, std::vector<Mistake>& mistakes) {
   check.authentication();
   check.timeouts();
   check.lmtp_port();
+  check.smart_host();
+  check.delay_notice();
 }
 
 void check_addresses(const std::vector<ReadServer>& servers, std::vector<Mistake>& mistakes) {

@@ -31,6 +31,11 @@ struct Run {
   std::int64_t threads = 0;
   std::string sandbox;  ///< auto, required, off
 };
+/// Mail of programs on this machine; common/config/local.hpp says what the words stand for.
+struct Local {
+  std::filesystem::path socket;  ///< a path, auto, off
+  std::filesystem::path spool;   ///< the same
+};
 enum class LogLevel : std::uint8_t { error, warning, info, debug };
 struct Log {
   LogLevel level = LogLevel::info;
@@ -59,6 +64,7 @@ struct Guessing {
 struct Suite {
   Store store;
   Run run;
+  Local local;
   Log log;
   Dns dns;
   Metrics metrics;
@@ -66,7 +72,8 @@ struct Suite {
 };
 
 enum class Kind : std::uint8_t { smtp, lmtp, pop3 };
-enum class Role : std::uint8_t { mx, submission };
+/// `local` stands in no file: the server that smtpd makes for programs of this machine.
+enum class Role : std::uint8_t { mx, submission, local };
 
 /// One entry of `listen`.
 struct Listen {
@@ -75,6 +82,14 @@ struct Listen {
   std::uint16_t port = 0;
   std::string path;  ///< of a Unix socket
   bool tls = false;  ///< TLS from the first byte
+};
+/// One entry of `milters.use`.
+struct FilterPlace {
+  std::string text;     ///< "inet:8891@127.0.0.1", "unix:/run/filter.sock"
+  std::string host;     ///< a name in lower-case A-labels, or a numeric address without brackets
+  std::string address;  ///< numeric; empty for a name that is to be looked up
+  std::uint16_t port = 0;
+  std::string path;  ///< of a Unix socket
 };
 struct Sni {
   std::string name, certificate, key;
@@ -128,6 +143,13 @@ struct Outbound {
   Duration idle_timeout{};
   std::vector<std::string> bind;
   std::string smart_host, smart_host_use, security, username, password_file;
+  std::map<std::string, std::string> by_sender;  ///< domain, also "*." in front of one, to host
+};
+/// Filters that mail is shown to (LEGACY S97).
+struct Milters {
+  std::vector<std::string> use;  ///< as FilterPlace::text, in the order in which they are asked
+  Duration connect_timeout{}, command_timeout{}, content_timeout{};
+  std::string when_gone;  ///< accept, tempfail, reject
 };
 struct AccessLog {
   std::string path, format, rotate;
@@ -157,6 +179,7 @@ struct Server {
   AccessList relay;
   Auth auth;
   Messages messages;
+  Milters milters;
   Delivery delivery;
   Outbound outbound;
   AccessLog access_log;

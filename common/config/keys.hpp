@@ -28,16 +28,21 @@ enum class Type : std::uint8_t {
   time_or_never,  ///< the same, or "never"
   text,           ///< any text without control characters
   domain,         ///< a domain name, kept as lower-case A-labels
+  mail_address,   ///< of a person: local part and domain
+  host,           ///< name or numeric address of a server, with or without a port
   path,           ///< absolute, or one of `choices`
   choice,         ///< one of `choices`
   choices,        ///< a list of them, each once
   texts,          ///< a list of texts
   networks,       ///< a list of numeric addresses and networks
+  addresses,      ///< a list of numeric addresses
   times,          ///< a list of times
   lists,          ///< a table of names with lists of texts
   hosts,          ///< a table of domain names with lists of numeric addresses
+  routes,         ///< a table of domain names, also "*." in front of one, with a host each
   zones,          ///< a list of domain names, "." among them
   servers,        ///< a list of address:port
+  filters,        ///< a list of inet:port@host, unix:/path
   sni,            ///< [[tls.sni]] tables
   listen,         ///< a list of addresses to listen on
 };
@@ -52,10 +57,11 @@ std::string format_scope(Scope scope);
 
 /// Where a key's value lives in Config. `monostate`: known, but no part of Config has it yet.
 using Hosts = std::map<std::string, std::vector<std::string>>;
+using Routes = std::map<std::string, std::string>;
 using Slot =
     std::variant<std::monostate, bool*, std::int64_t*, Octets*, Duration*, std::string*, std::filesystem::path*,
                  LogLevel*, Kind*, Role*, std::vector<std::string>*, std::optional<Duration>*, std::vector<Duration>*,
-                 Hosts*, std::vector<Sni>*, std::vector<Listen>*>;
+                 Hosts*, Routes*, std::vector<Sni>*, std::vector<Listen>*>;
 
 /// A default, as it would be written in the file. `{id}` stands for the file's name without .toml, `{host}` for the
 /// machine's name.

@@ -70,6 +70,24 @@ const std::vector<Key> table = {
          "Whether a daemon shuts itself in by Landlock and seccomp: as far as the kernel can, with a warning for what "
          "it cannot; or it does not start without; or not at all."},
 
+    {.name = "local.socket",
+     .type = K::path,
+     .defaults = {{every, R"("auto")"}},
+     .choices = {"auto", "off"},
+     .may_be_empty = false,
+     .suite = [](Suite& s) -> Slot { return &s.local.socket; },
+     .doc = "The Unix socket at which smtpd takes mail of this machine's programs, to anybody, from whoever runs them "
+            "(pennypost-sendmail); auto: submit in run.directory; off: none."},
+    {.name = "local.spool",
+     .type = K::path,
+     .defaults = {{every, R"("auto")"}},
+     .choices = {"auto", "off"},
+     .may_be_empty = false,
+     .suite = [](Suite& s) -> Slot { return &s.local.spool; },
+     .doc =
+         "The folder in which pennypost-sendmail leaves mail while smtpd does not answer, and from which smtpd takes "
+         "it; auto: spool beside the folder of the store; off: none."},
+
     {.name = "auth.failures",
      .type = K::count,
      .defaults = {{every, "10"}},

@@ -23,6 +23,10 @@ std::string_view type_name(const Key& key) {
       return "text";
     case Type::domain:
       return "domain name";
+    case Type::mail_address:
+      return "mail address";
+    case Type::host:
+      return "host, also with :port; a numeric one in brackets";
     case Type::path:
       return key.choices.empty() ? "absolute path" : "absolute path, or one of";
     case Type::choice:
@@ -33,16 +37,22 @@ std::string_view type_name(const Key& key) {
       return "list of texts";
     case Type::networks:
       return "list of addresses and networks";
+    case Type::addresses:
+      return "list of numeric addresses";
     case Type::times:
       return "list of times";
     case Type::lists:
       return "table of lists";
     case Type::hosts:
       return "table of names with lists of addresses";
+    case Type::routes:
+      return "table of domain names with hosts";
     case Type::zones:
       return "list of domain names";
     case Type::servers:
       return "list of addresses with ports";
+    case Type::filters:
+      return "list of inet:port@host and unix:/path";
     case Type::sni:
       return "list of tables";
     case Type::listen:

@@ -6,6 +6,7 @@
 #include <array>
 #include <charconv>
 
+#include "common/address.hpp"
 #include "common/config/values.hpp"
 #include "common/escape.hpp"
 
@@ -83,6 +84,47 @@ std::expected<std::string, Wrong> parse_server(std::string_view text) {
   if (listen->port == 0) return std::unexpected(wrong(text, "has no port from 1 to 65535", usage));
   return is_six(*listen) ? fmt::format("[{}]:{}", listen->address, listen->port)
                          : fmt::format("{}:{}", listen->address, listen->port);
+}
+
+std::expected<FilterPlace, Wrong> parse_filter(std::string_view text) {
+  const auto usage = R"(write inet:port@host or unix:/path, as "inet:8891@127.0.0.1" or "unix:/run/filter.sock")";
+  FilterPlace place;
+  const auto kind = text.substr(0, text.find(':'));
+  auto rest = text.substr(std::min(kind.size() + 1, text.size()));
+  if (kind == "unix" || kind == "local") {
+    if (!rest.starts_with('/')) return std::unexpected(wrong(text, "has a relative path", usage));
+    if (rest.size() > unix_path_limit)
+      return std::unexpected(wrong(text, "has a path that the system does not take for a socket", usage));
+    place.path = rest;
+    place.text = "unix:" + place.path;
+    return place;
+  }
+  if (kind != "inet" && kind != "inet6") return std::unexpected(wrong(text, "is no filter's place", usage));
+  const auto at = rest.find('@');
+  const auto port = rest.substr(0, at);
+  const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), place.port);
+  if (port.empty() || error != std::errc{} || end != port.data() + port.size() || place.port == 0)
+    return std::unexpected(wrong(text, "has no port from 1 to 65535", usage));
+  auto host = at == std::string_view::npos ? std::string_view{} : rest.substr(at + 1);
+  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  if (host.empty()) return std::unexpected(wrong(text, "names no host", usage));
+  place.host = host;
+  in6_addr octets{};
+  for (const int family : {AF_INET, AF_INET6}) {
+    std::array<char, INET6_ADDRSTRLEN> name{};
+    if (place.host.contains('\0') || inet_pton(family, place.host.c_str(), &octets) != 1) continue;
+    inet_ntop(family, &octets, name.data(), name.size());
+    place.address = place.host = name.data();
+  }
+  if (place.address.empty()) {
+    auto name = canonical_domain(host);
+    if (!name) return std::unexpected(wrong(text, "names no host: " + name.error(), usage));
+    place.host = std::move(*name);
+    // Not a question for name servers (RFC 6761 6.3).
+    if (place.host == "localhost") place.address = kind == "inet6" ? "::1" : "127.0.0.1";
+  }
+  place.text = fmt::format("inet:{}@{}", place.port, place.host);
+  return place;
 }
 
 bool is_loopback(const Listen& listen) {

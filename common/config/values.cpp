@@ -11,6 +11,7 @@
 
 #include "common/address.hpp"
 #include "common/escape.hpp"
+#include "common/host_port.hpp"
 #include "common/network.hpp"
 
 namespace common::config {
@@ -18,6 +19,7 @@ namespace {
 
 constexpr std::string_view size_remedy = R"(write octets or a number with KB, MB or GB, as "50MB")";
 constexpr std::string_view time_remedy = R"(write a number with s, m, h or d, as "5m")";
+constexpr std::string_view host_remedy = R"(write a host, as "relay.example.net:587" or "[192.0.2.9]:587")";
 constexpr std::size_t text_limit = 1024;
 
 std::string in_quotes(std::string_view text) {
@@ -76,11 +78,14 @@ class Reader {
   /// Text without control characters, null after telling what is wrong.
   const std::string* text(const Node& node);
   std::optional<std::string> domain(const Node& node);
+  std::optional<std::string> mail_address(const Node& node);
+  std::optional<std::string> host(const Node& node);
   std::optional<std::string> path(const Node& node);
   std::optional<std::size_t> choice(const Node& node);
   std::optional<Duration> time(const Node& node);
   std::vector<std::string> texts(const Node& node);
   void read_networks(const Node& node, const Slot& slot);
+  void read_addresses(const Node& node, const Slot& slot);
   void read_size(const Node& node, const Slot& slot);
   void read_time_or_never(const Node& node, const Slot& slot);
   void read_choice(const Node& node, const Slot& slot);
@@ -88,8 +93,10 @@ class Reader {
   void read_times(const Node& node, const Slot& slot);
   void read_lists(const Node& node, const Slot& slot);
   void read_hosts(const Node& node, const Slot& slot);
+  void read_routes(const Node& node, const Slot& slot);
   void read_zones(const Node& node, const Slot& slot);
   void read_servers(const Node& node, const Slot& slot);
+  void read_filters(const Node& node, const Slot& slot);
   void read_sni(const Node& node, const Slot& slot);
   void read_listen(const Node& node, const Slot& slot);
 
@@ -110,6 +117,8 @@ std::string_view Reader::wanted() const {
       return "a time";
     case Type::text:
     case Type::domain:
+    case Type::mail_address:
+    case Type::host:
     case Type::path:
     case Type::choice:
       return "a text";
@@ -117,15 +126,20 @@ std::string_view Reader::wanted() const {
     case Type::texts:
     case Type::zones:
     case Type::servers:
+    case Type::filters:
     case Type::listen:
       return "a list of texts";
     case Type::networks:
       return "a list of addresses and networks";
+    case Type::addresses:
+      return "a list of addresses";
     case Type::times:
       return "a list of times";
     case Type::lists:
     case Type::hosts:
       return "a table of lists";
+    case Type::routes:
+      return "a table of texts";
     case Type::sni:
       return "a list of tables";
   }
@@ -166,6 +180,27 @@ std::optional<std::string> Reader::domain(const Node& node) {
   auto name = canonical_domain(*value);
   if (name) return std::move(*name);
   wrong(node, in_quotes(*value) + ": " + name.error(), R"(write a domain name, as "mail.example.org")");
+  return std::nullopt;
+}
+
+std::optional<std::string> Reader::mail_address(const Node& node) {
+  const auto* value = text(node);
+  if (value == nullptr) return std::nullopt;
+  if (value->empty()) return "";
+  const auto address = parse_address(*value);
+  if (address && !address->domain.empty()) return format_address(*address);
+  wrong(node, in_quotes(*value) + ": " + (address ? std::string{"has no domain"} : address.error()),
+        R"(write a whole address, as "postmaster@example.org")");
+  return std::nullopt;
+}
+
+std::optional<std::string> Reader::host(const Node& node) {
+  const auto* value = text(node);
+  if (value == nullptr) return std::nullopt;
+  if (value->empty()) return "";
+  const auto where = parse_host_port(*value, 0);
+  if (where) return *value;
+  wrong(node, in_quotes(*value) + ": " + where.error(), host_remedy);
   return std::nullopt;
 }
 
@@ -294,6 +329,26 @@ void Reader::read_networks(const Node& node, const Slot& slot) {
   put(slot, std::move(found));
 }
 
+void Reader::read_addresses(const Node& node, const Slot& slot) {
+  constexpr std::string_view usage = R"(write a list, as ["192.0.2.1", "2001:db8::1"])";
+  const auto* list = as<List>(node, usage);
+  if (list == nullptr) return;
+  std::vector<std::string> found;
+  for (const Node& item : *list) {
+    const auto* value = text(item);
+    if (value == nullptr) continue;
+    auto address = numeric(*value);
+    if (!address) {
+      wrong(item, in_quotes(*value) + " is no numeric address", usage);
+    } else if (contains(found, *address)) {
+      wrong(item, in_quotes(*value) + " is listed twice", "write it once");
+    } else {
+      found.push_back(std::move(*address));
+    }
+  }
+  put(slot, std::move(found));
+}
+
 void Reader::read_times(const Node& node, const Slot& slot) {
   const auto* list = as<List>(node, R"(write a list, as ["15m", "4h"])");
   if (list == nullptr) return;
@@ -341,6 +396,29 @@ void Reader::read_hosts(const Node& node, const Slot& slot) {
   put(slot, std::move(hosts));
 }
 
+void Reader::read_routes(const Node& node, const Slot& slot) {
+  const auto* table = as<Table>(node, R"(write a table, as { "example.org" = "smtp.example.net:587" })");
+  if (table == nullptr) return;
+  Routes routes;
+  for (const Member& member : *table) {
+    const std::string_view star = member.name.starts_with("*.") ? "*." : "";
+    const auto name = canonical_domain(std::string_view{member.name}.substr(star.size()));
+    if (!name) {
+      wrongs_.push_back({member.line, in_quotes(member.name) + ": " + name.error(),
+                         R"(write a domain name, as "example.org" or "*.example.org")"});
+      continue;
+    }
+    auto to = host(member.node);
+    if (!to) continue;
+    if (to->empty()) {
+      wrong(member.node, in_quotes(member.name) + " has no host", host_remedy);
+    } else if (!routes.emplace(std::string{star} + *name, std::move(*to)).second) {
+      wrongs_.push_back({member.line, in_quotes(member.name) + " is listed twice", "write it once"});
+    }
+  }
+  put(slot, std::move(routes));
+}
+
 void Reader::read_zones(const Node& node, const Slot& slot) {
   const auto* list = as<List>(node, R"(write a list, as ["example.org"])");
   if (list == nullptr) return;
@@ -373,6 +451,25 @@ void Reader::read_servers(const Node& node, const Slot& slot) {
     }
   }
   put(slot, std::move(servers));
+}
+
+void Reader::read_filters(const Node& node, const Slot& slot) {
+  const auto* list = as<List>(node, R"(write a list, as ["inet:8891@127.0.0.1", "unix:/run/filter.sock"])");
+  if (list == nullptr) return;
+  std::vector<std::string> filters;
+  for (const Node& item : *list) {
+    const auto* value = text(item);
+    if (value == nullptr) continue;
+    auto filter = parse_filter(*value);
+    if (!filter) {
+      wrong(item, std::move(filter.error().what), filter.error().remedy);
+    } else if (std::ranges::find(filters, filter->text) != filters.end()) {
+      wrong(item, in_quotes(*value) + " stands there twice", "name each filter once");
+    } else {
+      filters.push_back(std::move(filter->text));
+    }
+  }
+  put(slot, std::move(filters));
 }
 
 void Reader::read_sni(const Node& node, const Slot& slot) {
@@ -452,6 +549,12 @@ void Reader::read(const Node& node, const Slot& slot) {
     case Type::domain:
       if (auto value = domain(node)) put(slot, std::move(*value));
       break;
+    case Type::mail_address:
+      if (auto value = mail_address(node)) put(slot, std::move(*value));
+      break;
+    case Type::host:
+      if (auto value = host(node)) put(slot, std::move(*value));
+      break;
     case Type::path:
       if (const auto value = path(node)) {
         put(slot, *value);
@@ -470,6 +573,9 @@ void Reader::read(const Node& node, const Slot& slot) {
     case Type::networks:
       read_networks(node, slot);
       break;
+    case Type::addresses:
+      read_addresses(node, slot);
+      break;
     case Type::times:
       read_times(node, slot);
       break;
@@ -479,11 +585,17 @@ void Reader::read(const Node& node, const Slot& slot) {
     case Type::hosts:
       read_hosts(node, slot);
       break;
+    case Type::routes:
+      read_routes(node, slot);
+      break;
     case Type::zones:
       read_zones(node, slot);
       break;
     case Type::servers:
       read_servers(node, slot);
+      break;
+    case Type::filters:
+      read_filters(node, slot);
       break;
     case Type::sni:
       read_sni(node, slot);

@@ -35,6 +35,9 @@ std::string format_time(Duration time);
 std::expected<Listen, Wrong> parse_listen(std::string_view text);
 /// One entry of a list of servers to connect to: "192.0.2.53:53", "[2001:db8::53]:53". Error: as above.
 std::expected<std::string, Wrong> parse_server(std::string_view text);
+/// One entry of a list of filters, as Sendmail and Postfix write them: "inet:8891@127.0.0.1", "inet:8891@localhost",
+/// "inet6:8891@::1", "unix:/run/filter.sock" ("local:" is the same). Error: as above.
+std::expected<FilterPlace, Wrong> parse_filter(std::string_view text);
 /// An address that only this machine reaches: 127.0.0.0/8, ::1, a Unix socket.
 bool is_loopback(const Listen& listen);
 /// True if both cannot be bound at the same time: the same place, or one is the wildcard of the other's family and

@@ -44,6 +44,13 @@ struct Formatter {
     }
     return text + (value->empty() ? "}" : " }");
   }
+  std::string operator()(const Routes* value) const {
+    std::string text = "{";
+    for (const auto& [name, host] : *value) {
+      text += (text.size() == 1 ? " " : ", ") + format_string(name) + " = " + format_string(host);
+    }
+    return text + (value->empty() ? "}" : " }");
+  }
   std::string operator()(const std::vector<Sni>* value) const {
     std::string text = "[";
     for (const Sni& sni : *value) {

@@ -67,6 +67,8 @@ std::vector<std::string> keep_until_restart(const config::Suite& now, config::Su
   keep("run.user", now.run.user, next.run.user);
   keep("run.directory", now.run.directory, next.run.directory);
   keep("run.threads", now.run.threads, next.run.threads);
+  keep("local.socket", now.local.socket, next.local.socket);
+  keep("local.spool", now.local.spool, next.local.spool);
   keep("run.sandbox", now.run.sandbox, next.run.sandbox);
   return notes;
 }
@@ -147,6 +149,11 @@ nlohmann::json Running::status() {
                         {"addresses", nlohmann::json::array()}};
   auto& listeners = service_.listeners();
   for (const auto& bound : listeners.addresses()) {
+    // Beside the addresses of servers: who looks for those finds what stands in the files.
+    if (bound.local) {
+      status["local"] = bound.address;
+      continue;
+    }
     status["addresses"].push_back({{"server", bound.server}, {"address", bound.address}, {"tls", bound.tls}});
   }
   const auto counters = listeners.counters();
@@ -156,7 +163,8 @@ nlohmann::json Running::status() {
 }
 
 std::string Running::ready() {
-  const auto addresses = service_.listeners().addresses().size();
+  const auto bound = service_.listeners().addresses();
+  const auto addresses = std::ranges::count(bound, false, &net::BoundAddress::local);
   return fmt::format("READY=1\nSTATUS=serving at {} address{}", addresses, addresses == 1 ? "" : "es");
 }
 

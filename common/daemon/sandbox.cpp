@@ -7,6 +7,7 @@
 #include <system_error>
 #include <utility>
 
+#include "common/config/local.hpp"
 #include "common/daemon/instrumented.hpp"
 #include "common/daemon/system_calls.hpp"
 #include "common/log.hpp"
@@ -105,6 +106,11 @@ std::vector<Need> needs_of(const config::Config& config, const Serves& serves) {
   needs.push_back({"the configuration", config.file.parent_path() / "servers", Access::read});
   for (const auto& server : config.servers) {
     if (serves(server.kind)) add_server(needs, server);
+  }
+  if (serves(config::Kind::smtp)) {
+    add_file(needs, "local.socket", config::local_socket(suite), Access::files);
+    if (const auto spool = config::local_spool(suite); !spool.empty())
+      needs.push_back({"local.spool", spool, Access::files});
   }
   return needs;
 }

@@ -29,7 +29,7 @@ constexpr auto calls = std::to_array<const char*>(
     {// files
      "access", "chmod", "close", "close_range", "copy_file_range", "dup", "dup2", "dup3", "faccessat", "faccessat2",
      "fadvise64", "fallocate", "fchmod", "fchmodat", "fcntl", "fdatasync", "flock", "fstat", "fstatfs", "fsync",
-     "ftruncate", "getcwd", "getdents64", "inotify_add_watch", "inotify_init1", "inotify_rm_watch", "link", "linkat", "lseek", "lstat", "mkdir", "mkdirat", "newfstatat", "open",
+     "ftruncate", "getcwd", "getdents64", "link", "linkat", "lseek", "lstat", "mkdir", "mkdirat", "newfstatat", "open",
      "openat", "openat2", "pread64", "preadv", "preadv2", "pwrite64", "pwritev", "pwritev2", "read", "readahead",
      "readlink", "readlinkat", "readv", "rename", "renameat", "renameat2", "rmdir", "sendfile", "splice", "stat",
      "statfs", "statx", "sync_file_range", "truncate", "umask", "unlink", "unlinkat", "utimensat", "write", "writev",
@@ -38,8 +38,8 @@ constexpr auto calls = std::to_array<const char*>(
      "recvmmsg", "recvmsg", "sendmmsg", "sendmsg", "sendto", "setsockopt", "shutdown",
      // waiting
      "epoll_create", "epoll_create1", "epoll_ctl", "epoll_pwait", "epoll_pwait2", "epoll_wait", "eventfd", "eventfd2",
-     "futex", "futex_waitv", "pipe", "pipe2", "poll", "ppoll", "pselect6", "select", "timerfd_create",
-     "timerfd_gettime", "timerfd_settime",
+     "futex", "futex_waitv", "inotify_add_watch", "inotify_init1", "inotify_rm_watch", "pipe", "pipe2", "poll", "ppoll",
+     "pselect6", "select", "timerfd_create", "timerfd_gettime", "timerfd_settime",
      // memory
      "brk", "madvise", "memfd_create", "mlock", "mlock2", "mremap", "msync", "munlock", "munmap",
      // time and chance

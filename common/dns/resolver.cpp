@@ -204,10 +204,13 @@ asio::awaitable<Raw> Resolver::ask(Question question) {
       });
     }
     core_->ask(id, std::move(question), [executor, slot, resume = std::move(handler)](Raw raw) mutable {
-      asio::post(executor, [slot, resume = std::move(resume), raw = std::move(raw)]() mutable {
-        if (slot.is_connected()) slot.clear();
-        resume(std::move(raw));
-      });
+      // What counts as work goes along: once this is posted its context may be gone at any moment.
+      const auto there = asio::prefer(executor, asio::execution::outstanding_work.untracked);
+      asio::post(there,
+                 [executor = std::move(executor), slot, resume = std::move(resume), raw = std::move(raw)]() mutable {
+                   if (slot.is_connected()) slot.clear();
+                   resume(std::move(raw));
+                 });
     });
   };
   auto raw = co_await asio::async_initiate<const asio::use_awaitable_t<>&, void(Raw)>(hand_in, asio::use_awaitable);

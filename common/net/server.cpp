@@ -329,7 +329,8 @@ std::vector<BoundAddress> Server::Impl::addresses() const {
   const std::lock_guard guard{mutex_};
   std::vector<BoundAddress> result;
   for (const auto& place : places_)
-    result.push_back({place->target.door.config->id, place->address, place->target.door.tls});
+    result.push_back({place->target.door.config->id, place->address, place->target.door.tls,
+                      place->target.door.config->role == config::Role::local});
   return result;
 }
 

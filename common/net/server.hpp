@@ -33,6 +33,7 @@ struct BoundAddress {
   std::string server;   ///< its id
   std::string address;  ///< as `address:port` with the real port, "[::1]:25", "unix:/path"
   bool tls = false;
+  bool local = false;  ///< of config::Role::local: no virtual server's
 };
 struct ServerCounters {
   std::uint64_t open = 0, total = 0, refused = 0;

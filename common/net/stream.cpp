@@ -3,11 +3,13 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <asio/redirect_error.hpp>
+#include <asio/steady_timer.hpp>
 #include <asio/use_awaitable.hpp>
 #include <cerrno>
 #include <cstring>
@@ -142,6 +144,31 @@ asio::awaitable<std::expected<Stream, std::string>> Stream::connect(Worker& work
     }
   }
   co_return stream;
+}
+
+asio::awaitable<std::expected<Stream, std::string>> Stream::connect_unix(Worker& worker, std::string path,
+                                                                         std::chrono::milliseconds limit) {
+  constexpr std::chrono::milliseconds rest{10};
+  sockaddr_un to{};
+  to.sun_family = AF_UNIX;
+  if (path.size() >= sizeof to.sun_path) co_return std::unexpected(std::string{"the path is too long for a socket"});
+  std::memcpy(to.sun_path, path.data(), path.size());
+  const auto& name = reinterpret_cast<const sockaddr&>(to);
+  Descriptor descriptor{::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
+  if (descriptor.get() < 0) co_return std::unexpected(std::string{std::strerror(errno)});
+  const auto until = worker.clock().steady() + limit;
+  while (::connect(descriptor.get(), &name, sizeof to) != 0) {
+    // No EINPROGRESS here: a full queue says EAGAIN, and nothing tells when there is room.
+    if (errno != EAGAIN && errno != EINTR) co_return std::unexpected(std::string{std::strerror(errno)});
+    if (worker.ending_now()) co_return std::unexpected(std::string{"the daemon stops"});
+    if (worker.clock().steady() >= until) co_return std::unexpected(std::string{"its queue is full"});
+    asio::steady_timer timer{worker.context(), rest};
+    asio::error_code ignored;
+    auto over = asio::redirect_error(asio::use_awaitable, ignored);
+    co_await timer.async_wait(over);
+  }
+  Socket socket{worker.context(), asio::generic::stream_protocol{AF_UNIX, 0}, descriptor.release()};
+  co_return Stream{worker, std::move(socket), name, sizeof to};
 }
 
 asio::awaitable<std::expected<std::string_view, End>> Stream::read() {
@@ -395,6 +422,13 @@ std::string Stream::peer_address() const {
 }
 std::uint16_t Stream::peer_port() const {
   return port_of(state_->peer_name());
+}
+std::optional<std::uint32_t> Stream::peer_user() const {
+  ucred who{};
+  socklen_t length = sizeof who;
+  if (peer().sa_family != AF_UNIX || ::getsockopt(state_->descriptor(), SOL_SOCKET, SO_PEERCRED, &who, &length) != 0)
+    return std::nullopt;
+  return who.uid;
 }
 std::string Stream::local_address() const {
   const auto name = local_name(state_->descriptor());

@@ -62,6 +62,9 @@ class Stream {
   static asio::awaitable<std::expected<Stream, std::string>> connect(Worker& worker, std::string address,
                                                                      std::uint16_t port, std::string source,
                                                                      std::chrono::milliseconds limit);
+  /// The same to a Unix socket; one whose queue is full is tried again within `limit`.
+  static asio::awaitable<std::expected<Stream, std::string>> connect_unix(Worker& worker, std::string path,
+                                                                          std::chrono::milliseconds limit);
 
   /// Waits until something can be read, then reads it into the worker's buffer. The view is never empty and holds
   /// until the next co_await of this thread. TLS: may hold what one record or several carried; broken TLS:
@@ -108,6 +111,8 @@ class Stream {
   const sockaddr& peer() const;
   std::string peer_address() const;  ///< numeric, "unix" for a Unix socket
   std::uint16_t peer_port() const;
+  /// Of a Unix socket: the number of the user who connected, which the kernel vouches for (SO_PEERCRED).
+  std::optional<std::uint32_t> peer_user() const;
   std::string local_address() const;
   std::uint16_t local_port() const;
   /// TLS close_notify if it fits, then close; input that nobody read is thrown away first, so that the peer gets our

@@ -4,6 +4,7 @@
 #include "common/address.hpp"
 #include "common/log.hpp"
 
+#include "smtpd/outbound/masquerade.hpp"
 #include "smtpd/outbound/reply_answer.hpp"
 #include "smtpd/outbound/scheduler_run.hpp"
 #include "smtpd/protocol/xtext.hpp"
@@ -16,6 +17,24 @@ namespace log = common::log;
 
 /// Attempts of one domain at a time, where its destination has no limit.
 constexpr std::uint32_t widest = 1000;
+
+/// Of the stored octets, the empty line behind the header section included.
+std::uint64_t header_octets_of(const mailstore::OpenMessage& message) {
+  std::string piece(std::size_t{16} * 1024, '\0');
+  constexpr std::string_view end = "\r\n\r\n";
+  std::string tail;
+  for (std::uint64_t at = 0; at < message.stored_octets;) {
+    const auto got = message.read(at, piece);
+    if (!got || *got == 0) break;
+    const auto before = tail.size();
+    tail.append(piece, 0, *got);
+    if (at == 0 && tail.starts_with("\r\n")) return 2;
+    if (const auto found = tail.find(end); found != tail.npos) return at - before + found + end.size();
+    tail.erase(0, tail.size() - std::min(tail.size(), end.size() - 1));
+    at += *got;
+  }
+  return message.stored_octets;
+}
 
 /// An address on its way out whose domain became ours, or whose people moved on.
 bool is_elsewhere(const routing::Resolution& found, const std::string& address) {
@@ -96,7 +115,12 @@ asio::awaitable<void> Scheduler::attempt(Run& run, Group group) {
 
   // The directory as it is now: a domain may have become ours since, an alias may lead elsewhere.
   std::optional<mailstore::Domain> remote;
-  std::vector<std::pair<mailstore::QueuedRecipient, routing::Resolution>> moved;
+  struct Moved {
+    mailstore::QueuedRecipient recipient;
+    routing::Resolution found;
+    routing::Outcome room;
+  };
+  std::vector<Moved> moved;
   bool trouble = false;
   {
     const auto directory = store_.directory();
@@ -109,7 +133,9 @@ asio::awaitable<void> Scheduler::attempt(Run& run, Group group) {
       auto found = routing::resolve(*directory, *address, plan->reporting.default_domain, routing::Relay::allowed);
       trouble = trouble || !found;
       if (!found || !is_elsewhere(*found, recipient.address)) return false;
-      moved.emplace_back(std::move(recipient), std::move(*found));
+      const auto room = routing::check_room(*directory, found->targets, std::nullopt, plan->reporting.default_domain);
+      trouble = trouble || !room;
+      if (room) moved.emplace_back(std::move(recipient), std::move(*found), *room);
       return true;
     });
   }
@@ -118,9 +144,13 @@ asio::awaitable<void> Scheduler::attempt(Run& run, Group group) {
     co_return;
   }
   std::vector<Failure> nobody;
-  for (auto& [recipient, found] : moved) {
+  for (auto& [recipient, found, room] : moved) {
+    if (found.outcome == routing::Outcome::found && room == routing::Outcome::full) {
+      co_await wait_for_room(run, *plan, std::move(recipient));
+      continue;
+    }
     if (found.outcome == routing::Outcome::found) {
-      co_await expand(recipient, envelope, std::move(found));
+      co_await expand(recipient, envelope, *opened, std::move(found));
       continue;
     }
     mailstore::Attempt attempt;
@@ -132,7 +162,7 @@ asio::awaitable<void> Scheduler::attempt(Run& run, Group group) {
   if (!nobody.empty()) co_await give_up(*plan, group.id, std::move(nobody));
   if (group.recipients.empty()) co_return;
 
-  auto hop = choose_next_hop(run.domain, remote, plan->outbound, plan->password, group.reroute);
+  auto hop = choose_next_hop(run.domain, remote, plan->outbound, plan->password, envelope.reverse_path, group.reroute);
   if (!hop) {
     log::error("route.broken", {{"domain", run.domain}, {"why", hop.error()}});
     mailstore::Attempt attempt;
@@ -162,23 +192,51 @@ asio::awaitable<void> Scheduler::put_off(const ServerPlan& plan, Group group, st
   co_await settle(std::move(outcomes));
 }
 
-asio::awaitable<std::vector<Scheduler::Hand>> Scheduler::carry(Run& run, const Group& group,
+asio::awaitable<std::vector<Scheduler::Hand>> Scheduler::carry(Run& run, Group& group,
                                                                const mailstore::Envelope& envelope,
                                                                const mailstore::OpenMessage& open,
                                                                const ServerPlan& plan, NextHop hop) {
   std::vector<Hand> kept;
-  const auto message = make_message(envelope, open, group.recipients);
+  const bool aside = !group.reroute.empty();  // how it goes there says nothing of the domain
   const auto destination = hop.host ? format_host_port(*hop.host) : run.domain;
   lines_[run.domain].width = hop.connections == 0 ? widest : std::min(hop.connections, widest);
-  co_await wait_for_lane(destination, {hop.connections, hop.rate, std::chrono::seconds{60}});
-  if (stopping_) co_return kept;
+  const auto& owner = plan.reporting.server;
+  const auto total = static_cast<std::uint32_t>(plan.outbound.connections);
+  const Lanes::Limits limits{hop.connections, hop.rate, std::chrono::seconds{60}, owner, total};
+  for (;;) {
+    co_await wait_for_lane(destination, limits);
+    if (stopping_) co_return kept;
+    const bool closed = is_closed(run);
+    if (!closed && (aside || (!run.over() && !run.in_doubt()))) break;
+    // A dead domain is not asked by everybody who got as far as this.
+    leave_lane(destination, owner, Pace::Sign::none);
+    while (!closed && run.in_doubt() && !stopping_) co_await run.next_end();
+    if (closed || run.over()) co_return kept;
+  }
   struct Lane {
     Scheduler& scheduler;
+    Run& run;
     const std::string& destination;
-    Pace::Sign sign = Pace::Sign::good;
-    ~Lane() { scheduler.leave_lane(destination, sign); }
-  } lane{*this, destination};
-  if (run.over()) co_return kept;
+    const std::string& owner;
+    Pace::Sign sign = Pace::Sign::none;
+    Lane(Scheduler& of, Run& whose, const std::string& to, const std::string& from)
+        : scheduler(of), run(whose), destination(to), owner(from) {
+      ++run.carrying;
+    }
+    ~Lane() {
+      --run.carrying;
+      scheduler.leave_lane(destination, owner, sign);
+    }
+  } lane{*this, run, destination, owner};
+  drop_changed(group);
+  if (group.recipients.empty()) co_return kept;
+  auto path = leaving_path(*store_.directory(), envelope, plan.reporting.masquerade);
+  if (!path) {
+    co_await put_off(plan, std::move(group), "the directory could not be read");
+    co_return kept;
+  }
+  auto message = make_message(envelope, open, group.recipients);
+  message.reverse_path = std::move(*path);
 
   Route route;
   route.domain = run.domain;
@@ -186,6 +244,14 @@ asio::awaitable<std::vector<Scheduler::Hand>> Scheduler::carry(Run& run, const G
   route.fallback = hop.fallback;
   route.port = hop.port;
   route.bind = plan.outbound.bind;
+  route.most_here = hop.connections;
+  route.most_in_all = total;
+  if (hop.fallback) {
+    // The account is ours at the smart host: no server that DNS names hears of it.
+    route.fallback_terms = terms_for(plan, hop);
+    hop.username.clear();
+    hop.password.clear();
+  }
   route.terms = terms_for(plan, hop);
   const Body body{open.descriptor(), open.file_offset(), open.stored_octets};
   auto carrying = carrier_.carry(route, message, body);
@@ -211,7 +277,13 @@ asio::awaitable<std::vector<Scheduler::Hand>> Scheduler::carry(Run& run, const G
     auto verdict = judge(answer, spoken, recipient, plan.schedule, at, chance());
     using enum Verdict::Fate;
     if (verdict.fate == untouched) continue;
-    if (verdict.fate != waits_domain) run.on_answer();
+    if (aside) {
+      if (verdict.fate == waits_domain) verdict.fate = waits;
+    } else if (verdict.trouble) {
+      met = std::move(verdict.trouble);
+    } else {
+      run.on_answer();
+    }
     const auto words = format_answer(answer);
     const std::string_view event = verdict.fate == failed                                  ? "message.failed"
                                    : verdict.fate == waits || verdict.fate == waits_domain ? "message.deferred"
@@ -244,7 +316,6 @@ asio::awaitable<std::vector<Scheduler::Hand>> Scheduler::carry(Run& run, const G
         break;
       }
       case failed:
-        failed_.fetch_add(1, std::memory_order_relaxed);
         failures.push_back({recipient, std::move(verdict.attempt), {}});
         break;
       case untouched:
@@ -255,7 +326,6 @@ asio::awaitable<std::vector<Scheduler::Hand>> Scheduler::carry(Run& run, const G
         break;
       case waits_domain:
         deferred_.fetch_add(1, std::memory_order_relaxed);
-        met = verdict.attempt;
         kept.emplace_back(recipient.name.id.value, recipient.name.ordinal);
         run.undecided.push_back({{recipient.name, mailstore::Stays{std::move(verdict.attempt), verdict.due}},
                                  recipient.due != mailstore::no_time});
@@ -269,9 +339,38 @@ asio::awaitable<std::vector<Scheduler::Hand>> Scheduler::carry(Run& run, const G
   co_return kept;
 }
 
+/// What people said of recipients while these waited for their turn.
+void Scheduler::drop_changed(Group& group) {
+  const auto status = queue_.status();
+  if (status && status->changes == group.changes) return;
+  const auto rows = queue_.recipients(group.id);
+  if (!rows) return;
+  std::erase_if(group.recipients, [&](const mailstore::QueuedRecipient& recipient) {
+    return std::ranges::none_of(*rows, [&](const mailstore::QueuedRecipient& row) {
+      return row.name == recipient.name && row.state == recipient.state && row.reroute == recipient.reroute;
+    });
+  });
+}
+
+/// A mailbox of ours that is full: later, for as long as local mail may wait (S54, S55).
+asio::awaitable<void> Scheduler::wait_for_room(Run& run, const ServerPlan& plan, mailstore::QueuedRecipient recipient) {
+  mailstore::Attempt attempt;
+  attempt.at = now();
+  attempt.answer = {0, "4.2.2", "the mailbox has no room"};
+  const auto accepted = mailstore::accepted_at(recipient.name.id);
+  run.on_answer();
+  log::info("message.deferred",
+            {{"id", mailstore::format_id(recipient.name.id)}, {"to", recipient.address}, {"why", attempt.answer.text}});
+  deferred_.fetch_add(1, std::memory_order_relaxed);
+  const auto due = next_attempt(plan.local, recipient.attempts + 1, attempt.at, accepted, chance());
+  std::vector<mailstore::Settlement> stays{{recipient.name, mailstore::Stays{std::move(attempt), due}}};
+  co_await settle(std::move(stays));
+}
+
 /// It goes on under the id of a copy, to mailboxes of ours or to other addresses.
 asio::awaitable<void> Scheduler::expand(const mailstore::QueuedRecipient& recipient,
-                                        const mailstore::Envelope& envelope, routing::Resolution found) {
+                                        const mailstore::Envelope& envelope, const mailstore::OpenMessage& message,
+                                        routing::Resolution found) {
   auto copying = queue_.copy(recipient.name.id);
   auto draft = co_await std::move(copying);
   if (!draft) {
@@ -304,6 +403,7 @@ asio::awaitable<void> Scheduler::expand(const mailstore::QueuedRecipient& recipi
   attempt.answer = {0, "2.1.5", "its domain is ours now, or leads on"};
   mailstore::BodyFacts facts;
   facts.octets = recipient.octets;
+  facts.header_octets = header_octets_of(message);
   facts.stuffed = draft->size() != recipient.octets;
   const auto successor_id = mailstore::format_id(draft->id());
   std::vector<mailstore::Settlement> outcomes{

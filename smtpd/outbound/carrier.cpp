@@ -30,11 +30,10 @@ bool wants_less(const Answer& answer) {
 }
 
 /// What makes two connections alike: a message may go by either.
-std::string connection_key(const Route& route, std::string_view host, std::uint16_t port) {
+std::string connection_key(const Route& route, const ClientTerms& terms, std::string_view host, std::uint16_t port) {
   std::string key{host};
   key += ':';
   key += std::to_string(port);
-  const auto& terms = *route.terms;
   for (const auto part : {std::string_view{terms.hostname}, name_of(terms.security),
                           std::string_view{terms.hello == Hello::helo ? "helo" : "ehlo"},
                           terms.credentials ? std::string_view{terms.credentials->account} : std::string_view{}}) {
@@ -56,6 +55,7 @@ struct Carrier::Work {
   const Message& message;
   const Body& body;
   Delivery& delivery;
+  std::shared_ptr<const ClientTerms> terms;
   std::vector<Answer> failures{};  ///< of hosts
   std::uint32_t places = 0;
   // The recipients that are still to be tried, when these are not all.
@@ -75,11 +75,7 @@ struct Carrier::Work {
     failures.push_back(std::move(answer));
   }
   /// No server was found to speak to, for want of names and addresses.
-  bool unknown_to_dns() const {
-    return delivery.connections == 0 && !failures.empty() && !settled() &&
-           std::ranges::all_of(failures,
-                               [](const Answer& each) { return each.enhanced == "5.1.2" || each.enhanced == "4.4.3"; });
-  }
+  bool unknown_to_dns() const { return delivery.connections == 0 && !settled() && is_unknown_to_dns(failures); }
   void finish();
 };
 
@@ -107,18 +103,23 @@ struct Carrier::Place {
 };
 
 Carrier::Carrier(common::net::Worker& worker, NameService& names, Setup setup)
-    : worker_(worker), names_(names), setup_(std::move(setup)), pool_(setup_.most_idle, setup_.keep_idle) {}
+    : worker_(worker),
+      names_(names),
+      setup_(std::move(setup)),
+      doors_(std::make_shared<Doors>(worker.context().get_executor())),
+      pool_(setup_.most_idle, setup_.keep_idle) {}
 
 Carrier::~Carrier() = default;
 
 asio::awaitable<Delivery> Carrier::carry(const Route& route, const Message& message, const Body& body) {
   Delivery delivery;
   delivery.answers.assign(message.recipients.size(), Answer{});
-  Work work{route, message, body, delivery};
+  Work work{route, message, body, delivery, route.terms};
   co_await try_route(work);
   // S68: only for what DNS does not know. A domain that wants no mail, or leads back to us, is known.
   if (route.fallback && work.unknown_to_dns()) {
     work.failures.clear();
+    work.terms = route.fallback_terms ? route.fallback_terms : route.terms;
     co_await try_host(work, route.fallback->host, route.fallback->port);
   }
   work.finish();
@@ -141,7 +142,7 @@ asio::awaitable<void> Carrier::try_route(Work& work) {
   const auto next =
       std::ranges::find_if(*hosts, [&](const Exchanger& each) { return each.preference != hosts->front().preference; });
   const auto rests = std::find_if(hosts->begin(), next, [&](const Exchanger& each) {
-    return pool_.has(connection_key(route, each.host, route.port));
+    return pool_.has(connection_key(route, *work.terms, each.host, route.port));
   });
   if (rests != next) std::rotate(hosts->begin(), rests, rests + 1);
   for (const auto& each : *hosts) {
@@ -151,12 +152,12 @@ asio::awaitable<void> Carrier::try_route(Work& work) {
 }
 
 asio::awaitable<void> Carrier::try_host(Work& work, std::string host, std::uint16_t port) {
-  Place place{connection_key(work.route, host, port), std::move(host), {}, port};
+  Place place{connection_key(work.route, *work.terms, host, port), std::move(host), {}, port};
   co_await try_resting(work, place.key);
   if (work.settled()) co_return;
 
   std::vector<std::string> addresses;
-  if (is_numeric_address(place.host)) {
+  if (common::is_numeric_address(place.host)) {
     addresses.push_back(place.host);
   } else {
     auto found = co_await names_.addresses(place.host);
@@ -189,6 +190,7 @@ asio::awaitable<void> Carrier::try_address(Work& work, const Place& place) {
     Session session = co_await connect(work, place, Attempt::first);
     if (session && session->conversation().tls_broke()) {
       work.delivery.tls_trouble = session->conversation().failure()->text;
+      session = {};
       session = co_await connect(work, place, Attempt::without_tls);
     }
     if (!session) co_return;
@@ -208,17 +210,34 @@ asio::awaitable<void> Carrier::try_address(Work& work, const Place& place) {
   }
 }
 
+/// Where as many are open as may be, those that rest or take their leave go before another comes.
+asio::awaitable<void> Carrier::make_room(const Route& route, const std::string& key) {
+  while (!worker_.ending()) {
+    const bool full = route.most_in_all != 0 && doors_->open() >= route.most_in_all;
+    if (full && pool_.size() > 0) say_goodbye(std::move(*pool_.take_oldest()));
+    const bool full_here = route.most_here != 0 && doors_->open(key) >= route.most_here;
+    const bool helps = (full && doors_->leaving() > 0) || (full_here && doors_->leaving(key) > 0);
+    if (!helps) {
+      if (full && pool_.size() > 0) continue;  // that one was closed at once
+      co_return;
+    }
+    co_await doors_->wait_for_leaving();
+  }
+}
+
 /// Null: there is no connection. One that came no further than its opening says why.
 asio::awaitable<Carrier::Session> Carrier::connect(Work& work, const Place& place, Attempt attempt) {
   const auto& route = work.route;
-  const auto where = format_host_port({place.address, true, place.port});
+  const auto where = common::format_host_port({place.address, true, place.port});
+  co_await make_room(route, place.key);
+  Session made{doors_->enter(place.key), nullptr};
   if (worker_.ending()) {
     work.fail(own_answer(Stage::ours, "4.3.0", "this server is about to stop"));
-    co_return nullptr;
+    co_return Session{};
   }
   if (std::ranges::find(setup_.own_listeners, std::pair{place.address, place.port}) != setup_.own_listeners.end()) {
     work.fail(own_answer(Stage::routing, "5.4.6", place.host + " " + where + ": that is this server"));
-    co_return nullptr;
+    co_return Session{};
   }
   ++work.delivery.connections;
   work.delivery.host = place.host;
@@ -226,15 +245,15 @@ asio::awaitable<Carrier::Session> Carrier::connect(Work& work, const Place& plac
   work.delivery.port = place.port;
   work.delivery.tls.clear();
   auto stream = co_await common::net::Stream::connect(worker_, place.address, place.port,
-                                                      source_for(route, place.address), route.terms->timeouts.connect);
+                                                      source_for(route, place.address), work.terms->timeouts.connect);
   if (!stream) {
     work.fail(own_answer(Stage::connect, "4.4.1", place.host + " " + where + ": " + stream.error()));
-    co_return nullptr;
+    co_return Session{};
   }
-  const auto& tls = route.terms->security == Security::verify ? setup_.verified : setup_.unchecked;
-  auto session = std::make_unique<ClientSession>(worker_, std::move(*stream), place.host, route.terms, tls, attempt);
-  co_await session->open();
-  co_return session;
+  const auto& tls = work.terms->security == Security::verify ? setup_.verified : setup_.unchecked;
+  made.session = std::make_unique<ClientSession>(worker_, std::move(*stream), place.host, work.terms, tls, attempt);
+  co_await made->open();
+  co_return made;
 }
 
 asio::awaitable<void> Carrier::use(Work& work, ClientSession& session) {
@@ -278,12 +297,9 @@ void Carrier::release(std::string key, Session session) {
 /// QUIT, for which nobody waits.
 void Carrier::say_goodbye(Session session) {
   if (!session->conversation().resting()) return;
+  session.ticket.leave();
   auto farewell = [](Session leaving) -> asio::awaitable<void> { co_await leaving->quit(); };
   asio::co_spawn(worker_.context(), farewell(std::move(session)), asio::detached);
-}
-
-void Carrier::drop_idle() {
-  if (auto oldest = pool_.take_oldest()) say_goodbye(std::move(*oldest));
 }
 
 void Carrier::watch() {
@@ -299,7 +315,7 @@ void Carrier::tidy(void* context) {
 std::string Carrier::source_for(const Route& route, const std::string& address) {
   std::vector<const std::string*> fitting;
   for (const auto& source : route.bind) {
-    if (is_ipv6(source) == is_ipv6(address)) fitting.push_back(&source);
+    if (common::is_ipv6(source) == common::is_ipv6(address)) fitting.push_back(&source);
   }
   if (fitting.empty()) return {};
   return *fitting[fitting.size() == 1 ? 0 : setup_.dice(static_cast<std::uint32_t>(fitting.size()))];

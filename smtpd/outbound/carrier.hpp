@@ -13,10 +13,11 @@
 #include "common/net/tls_client_context.hpp"
 #include "common/net/worker.hpp"
 
+#include "common/host_port.hpp"
 #include "smtpd/outbound/answer.hpp"
 #include "smtpd/outbound/client_session.hpp"
 #include "smtpd/outbound/client_terms.hpp"
-#include "smtpd/outbound/host_port.hpp"
+#include "smtpd/outbound/doors.hpp"
 #include "smtpd/outbound/idle_pool.hpp"
 #include "smtpd/outbound/name_service.hpp"
 #include "smtpd/outbound/pace.hpp"
@@ -25,12 +26,15 @@ namespace smtpd::outbound {
 
 /// Where a message goes; worked out anew for each attempt.
 struct Route {
-  std::string domain;                //  asked for its exchangers, unless `via` says where to go
-  std::optional<HostPort> via;       ///< a smart host, or the server that a remote domain names (S67, S92)
-  std::optional<HostPort> fallback;  ///< when DNS knows no way (S68): not when the way is closed
-  std::uint16_t port = 25;           ///< of exchangers (S63)
-  std::vector<std::string> bind;     ///< source addresses; empty: the system's choice
+  std::string domain;                        //  asked for its exchangers, unless `via` says where to go
+  std::optional<common::HostPort> via;       ///< a smart host, or the server that a remote domain names (S67, S92)
+  std::optional<common::HostPort> fallback;  ///< when DNS knows no way (S68): not when the way is closed
+  std::uint16_t port = 25;                   ///< of exchangers (S63)
+  std::vector<std::string> bind;             ///< source addresses; empty: the system's choice
   std::shared_ptr<const ClientTerms> terms;
+  std::shared_ptr<const ClientTerms> fallback_terms;  ///< at the fallback: what we are there is nobody else's business
+  std::uint32_t most_here = 0;                        ///< connections to one host (S62); 0: no limit
+  std::uint32_t most_in_all = 0;                      ///< S60
 };
 
 /// What became of a message on a route.
@@ -67,19 +71,25 @@ class Carrier {
   /// One attempt for all recipients of `message`. Does not throw for anything that peers, DNS or the network do.
   /// `route`, `message` and what `body` points to stay until it is done.
   asio::awaitable<Delivery> carry(const Route& route, const Message& message, const Body& body);
-  /// Connections that rest; they count towards S60.
+  /// Connections that rest.
   std::size_t idle() const { return pool_.size(); }
-  /// Lets the one go that has rested longest, to make room for another.
-  void drop_idle();
 
  private:
-  using Session = std::unique_ptr<ClientSession>;
+  /// A connection, which counts until it is closed.
+  struct Session {
+    Doors::Ticket ticket;
+    std::unique_ptr<ClientSession> session;
+    ClientSession* operator->() const { return session.get(); }
+    ClientSession& operator*() const { return *session; }
+    explicit operator bool() const { return session != nullptr; }
+  };
   struct Work;
   struct Place;
   asio::awaitable<void> try_route(Work& work);
   asio::awaitable<void> try_host(Work& work, std::string host, std::uint16_t port);
   asio::awaitable<void> try_resting(Work& work, const std::string& key);
   asio::awaitable<void> try_address(Work& work, const Place& place);
+  asio::awaitable<void> make_room(const Route& route, const std::string& key);
   asio::awaitable<Session> connect(Work& work, const Place& place, Attempt attempt);
   asio::awaitable<void> use(Work& work, ClientSession& session);
   void release(std::string key, Session session);
@@ -91,6 +101,7 @@ class Carrier {
   common::net::Worker& worker_;
   NameService& names_;
   Setup setup_;
+  std::shared_ptr<Doors> doors_;
   IdlePool<Session> pool_;
   common::net::Deadline tidying_;
 };

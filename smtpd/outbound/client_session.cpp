@@ -60,7 +60,23 @@ asio::awaitable<void> ClientSession::send(const Message& message, const Body& bo
 }
 
 asio::awaitable<void> ClientSession::quit() {
-  co_await run(conversation_.leave());
+  heard_ = UINT64_MAX;
+  Step step = conversation_.leave();
+  while (const auto* exchanging = std::get_if<Exchange>(&step)) {
+    const auto patience = exchanging->patience;
+    step = co_await exchange(patience);
+  }
+  // RFC 5321 4.1.1.10: it closes once it has answered. Until then it counts us among those that are there. Over TLS an
+  // end without close_notify, which many forget, would cost us the session that the next connection resumes.
+  try {
+    stream_.set_deadline(worker_.clock().steady() + terms_->timeouts.quit);
+    for (bool more = tls_facts_.empty(); more;) {
+      const auto octets = co_await stream_.read();
+      more = octets.has_value();
+    }
+  } catch (const std::system_error&) {
+    // It has gone without a word.
+  }
   stream_.close();
 }
 

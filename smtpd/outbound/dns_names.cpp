@@ -1,64 +1,25 @@
 #include "smtpd/outbound/dns_names.hpp"
 
+#include <array>
 #include <utility>
 
+#include "smtpd/outbound/dns_answers.hpp"
+
 namespace smtpd::outbound {
-namespace {
-
-namespace dns = common::dns;
-
-Lookup lookup_of(const dns::Error& error) {
-  switch (error.code) {
-    case dns::Errc::no_name:
-      return Lookup::no_name;
-    case dns::Errc::no_data:
-    case dns::Errc::malformed:
-      return Lookup::empty;
-    case dns::Errc::bogus:
-    case dns::Errc::temporary:
-    case dns::Errc::timeout:
-    case dns::Errc::cancelled:
-      break;
-  }
-  return Lookup::trouble;
-}
-
-}  // namespace
 
 asio::awaitable<MxAnswer> DnsNames::exchangers(std::string domain) {
   auto asking = resolver_.exchangers(std::move(domain));
   auto found = co_await std::move(asking);
-  MxAnswer answer;
-  if (!found) {
-    answer.lookup = lookup_of(found.error());
-    answer.why = std::move(found.error().detail);
-    co_return answer;
-  }
-  answer.lookup = Lookup::found;
-  for (auto& record : found->records) answer.records.push_back({record.preference, std::move(record.host)});
-  co_return answer;
+  co_return mx_answer(std::move(found));
 }
 
 asio::awaitable<AddressAnswer> DnsNames::addresses(std::string host) {
-  AddressAnswer answer;
-  answer.lookup = Lookup::no_name;
-  for (const auto family : {dns::Family::v6, dns::Family::v4}) {
-    auto asking = resolver_.addresses(host, family);
-    const auto found = co_await std::move(asking);
-    if (found) {
-      answer.lookup = Lookup::found;
-      for (const auto& address : found->records) answer.addresses.push_back(address.to_string());
-      continue;
-    }
-    // Of two that say nothing, the one with more hope counts: trouble, then a name without records.
-    const auto lookup = lookup_of(found.error());
-    if (answer.lookup == Lookup::found || lookup == Lookup::no_name) continue;
-    if (answer.lookup == Lookup::no_name || lookup == Lookup::trouble) {
-      answer.lookup = lookup;
-      answer.why = found.error().detail;
-    }
-  }
-  co_return answer;
+  auto asking = resolver_.addresses(host, common::dns::Family::v6);
+  auto six = co_await std::move(asking);
+  asking = resolver_.addresses(host, common::dns::Family::v4);
+  auto four = co_await std::move(asking);
+  const std::array found{std::move(six), std::move(four)};
+  co_return address_answer(found);
 }
 
 }  // namespace smtpd::outbound

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "smtpd/outbound/host_port.hpp"
+#include "common/host_port.hpp"
 #include "smtpd/outbound/reply_answer.hpp"
 
 namespace smtpd::outbound {
@@ -73,14 +73,14 @@ std::expected<std::vector<Exchanger>, Answer> choose_exchangers(std::string_view
 Families families_of(std::span<const std::string> bind) {
   if (bind.empty()) return {};
   Families families{false, false};
-  for (const auto& address : bind) (is_ipv6(address) ? families.ipv6 : families.ipv4) = true;
+  for (const auto& address : bind) (common::is_ipv6(address) ? families.ipv6 : families.ipv4) = true;
   return families;
 }
 
 std::vector<std::string> order_addresses(std::span<const std::string> addresses, Families families) {
   std::vector<std::string> six, four, ordered;
   for (const auto& address : addresses) {
-    auto& kind = is_ipv6(address) ? six : four;
+    auto& kind = common::is_ipv6(address) ? six : four;
     if (std::ranges::find(kind, address) == kind.end()) kind.push_back(address);
   }
   if (!families.ipv6) six.clear();
@@ -102,6 +102,12 @@ Answer no_address(std::string_view host, const AddressAnswer& found) {
   if (!found.why.empty()) answer.text += ": " + found.why;
   answer.elsewhere = true;
   return answer;
+}
+
+bool is_unknown_to_dns(std::span<const Answer> failures) {
+  return !failures.empty() && std::ranges::all_of(failures, [](const Answer& each) {
+    return each.enhanced == "5.1.2" || each.enhanced == "4.4.3";
+  });
 }
 
 const Answer& worst_hope(std::span<const Answer> failures) {

@@ -62,6 +62,10 @@ std::vector<std::string> order_addresses(std::span<const std::string> addresses,
 /// Why a server without usable addresses gets no mail.
 Answer no_address(std::string_view host, const AddressAnswer& found);
 
+/// No server was found to speak to, for want of names and addresses (S68): then the smart host gets it. A domain that
+/// wants no mail, or leads back to us, is known. `failures` are of all its hosts.
+bool is_unknown_to_dns(std::span<const Answer> failures);
+
 /// What all the servers of a route said, taken together: permanent if all are, else the first that is not.
 const Answer& worst_hope(std::span<const Answer> failures);
 

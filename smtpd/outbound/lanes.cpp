@@ -27,13 +27,25 @@ std::string_view describe(Lanes::Hold hold) {
 }
 
 Lanes::Verdict Lanes::begin(std::string_view destination, const Limits& limits, Time now) {
-  if (total_ != 0 && running_ >= total_) return {Hold::total, now};
+  auto owner = owners_.find(limits.owner);
+  if (owner == owners_.end()) owner = owners_.emplace(std::string{limits.owner}, 0).first;
+  if (limits.total != 0 && owner->second >= limits.total) return {Hold::total, now};
   auto found = destinations_.find(destination);
   if (found == destinations_.end()) {
-    Destination fresh{Pace{limits.connections}, TokenBucket{limits.rate, limits.period}, limits.connections, 0, now};
+    Destination fresh{
+        Pace{limits.connections}, TokenBucket{limits.rate, limits.period}, limits.connections, limits.rate, 0, now};
     found = destinations_.emplace(std::string{destination}, fresh).first;
   }
   auto& to = found->second;
+  // A person changed them meanwhile.
+  if (to.connections != limits.connections) {
+    to.connections = limits.connections;
+    to.pace.limit(limits.connections);
+  }
+  if (to.rate != limits.rate) {
+    to.rate = limits.rate;
+    to.bucket = TokenBucket{limits.rate, limits.period};
+  }
   if (to.connections != 0 && to.running >= to.connections) return {Hold::destination, now};
   if (to.running >= to.pace.window()) return {Hold::pace, now};
   if (const auto at = to.bucket.ready_at(now); at > now) return {Hold::rate, at};
@@ -41,14 +53,16 @@ Lanes::Verdict Lanes::begin(std::string_view destination, const Limits& limits, 
   to.last = now;
   ++to.running;
   ++running_;
+  ++owner->second;
   return {Hold::none, now};
 }
 
-void Lanes::end(std::string_view destination, Pace::Sign sign) {
+void Lanes::end(std::string_view destination, std::string_view owner, Pace::Sign sign) {
   const auto found = destinations_.find(destination);
   if (found == destinations_.end() || found->second.running == 0) return;
   --found->second.running;
   --running_;
+  if (const auto whose = owners_.find(owner); whose != owners_.end() && whose->second > 0) --whose->second;
   found->second.pace.on(sign);
 }
 

@@ -16,15 +16,13 @@ namespace smtpd::outbound {
 class Lanes {
  public:
   using Time = TokenBucket::Time;
-  /// `total`: connections in all; 0: no limit.
-  explicit Lanes(std::uint32_t total) : total_(total) {}
-  void set_total(std::uint32_t total) { total_ = total; }
-
-  /// What holds for a destination; read at its first message and again when it has been idle.
+  /// What holds for a destination and for whoever sends there.
   struct Limits {
     std::uint32_t connections = 100;  ///< 0: no limit
     std::uint64_t rate = 0;           ///< messages a `period`; 0: no limit
     std::chrono::seconds period{60};
+    std::string_view owner{};  ///< the virtual server whose mail it is
+    std::uint32_t total = 0;   ///< connections of the owner in all; 0: no limit
   };
   enum class Hold : std::uint8_t {
     none,         ///< go
@@ -39,7 +37,7 @@ class Lanes {
   };
   /// May one more message go to `destination` now? If so it is counted as under way until `end`.
   Verdict begin(std::string_view destination, const Limits& limits, Time now);
-  void end(std::string_view destination, Pace::Sign sign);
+  void end(std::string_view destination, std::string_view owner, Pace::Sign sign);
 
   std::uint32_t running() const { return running_; }
   std::uint32_t running(std::string_view destination) const;
@@ -55,6 +53,7 @@ class Lanes {
     Pace pace;
     TokenBucket bucket;
     std::uint32_t connections = 0;
+    std::uint64_t rate = 0;
     std::uint32_t running = 0;
     Time last{};
   };
@@ -63,9 +62,9 @@ class Lanes {
     std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
   };
 
-  std::uint32_t total_;
   std::uint32_t running_ = 0;
   std::unordered_map<std::string, Destination, Hash, std::equal_to<>> destinations_;
+  std::unordered_map<std::string, std::uint32_t, Hash, std::equal_to<>> owners_;  ///< under way
 };
 
 std::string_view describe(Lanes::Hold hold);

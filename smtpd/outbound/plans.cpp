@@ -25,16 +25,25 @@ std::expected<std::string, std::string> read_password(const std::string& path) {
 std::expected<Plans, std::string> make_plans(const std::vector<common::config::Server>& servers,
                                              const DropFolders& drops) {
   Plans plans;
-  bool unlimited = false;
   for (const auto& server : servers) {
     if (plans.first.empty()) plans.first = server.id;
     ServerPlan plan;
-    plan.reporting = {server.id, server.hostname, server.default_domain, server.messages.ndr_copy};
+    plan.reporting = report::make_reporting(server);
     for (const auto wait : server.delivery.retry)
       plan.schedule.waits.push_back(std::chrono::duration_cast<std::chrono::milliseconds>(wait));
     plan.schedule.delay_notice = server.delivery.delay_notice;
     plan.schedule.expire = server.delivery.expire;
     plan.schedule.jitter = static_cast<std::uint32_t>(server.delivery.jitter);
+    plan.local = plan.schedule;
+    plan.local.waits = {server.delivery.local_retry};
+    plan.local.delay_notice = server.delivery.local_delay_notice;
+    plan.local.expire = server.delivery.local_expire;
+    for (const auto* each : {&plan.schedule, &plan.local}) {
+      const auto notice = each->delay_notice;
+      if (notice.count() != 0 && (plans.least_notice.count() == 0 || notice < plans.least_notice))
+        plans.least_notice = notice;
+      if (plans.least_expire.count() == 0 || each->expire < plans.least_expire) plans.least_expire = each->expire;
+    }
     plan.outbound = server.outbound;
     if (const auto drop = drops.find(server.id); drop != drops.end()) plan.drop = drop->second;
     if (!server.outbound.username.empty() && !server.outbound.password_file.empty()) {
@@ -43,11 +52,7 @@ std::expected<Plans, std::string> make_plans(const std::vector<common::config::S
       plan.password = std::move(*password);
     }
     plans.servers.emplace(server.id, std::move(plan));
-    const auto connections = static_cast<std::uint32_t>(server.outbound.connections);
-    unlimited = unlimited || connections == 0;
-    plans.connections = std::max(plans.connections, connections);
   }
-  if (unlimited) plans.connections = 0;
   return plans;
 }
 

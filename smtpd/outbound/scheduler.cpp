@@ -4,9 +4,6 @@
 #include <asio/co_spawn.hpp>
 #include <asio/detached.hpp>
 #include <asio/post.hpp>
-#include <asio/redirect_error.hpp>
-#include <asio/steady_timer.hpp>
-#include <asio/use_awaitable.hpp>
 #include <utility>
 
 #include "common/log.hpp"
@@ -29,11 +26,15 @@ constexpr std::size_t most_together = 100;
 constexpr std::size_t most_runs = 2000;
 /// With the store, or with what the machine lacks: what was due is looked at again then.
 constexpr std::chrono::seconds after_trouble{30};
+/// The same, where a person waits for it.
+constexpr std::chrono::seconds after_order{5};
 /// A timer that comes in a moment comes too often.
 constexpr std::chrono::milliseconds least_wait{500};
 
-/// For everybody: one of all the lanes is free (S60).
-constexpr std::string_view any_lane;
+/// For all the mail of a virtual server: one of its lanes is free (S60). No destination has such a name.
+std::string line_of(std::string_view owner) {
+  return '\n' + std::string{owner};
+}
 
 }  // namespace
 
@@ -44,7 +45,6 @@ Scheduler::Scheduler(mailstore::Store& store, common::net::Worker& worker, NameS
       worker_(worker),
       carrier_(worker, names, setup),
       dice_(setup.dice),
-      lanes_(plans->connections),
       reporter_(store, worker.clock()),
       plans_(std::move(plans)),
       keep_done_(keep_done),
@@ -145,7 +145,11 @@ void Scheduler::look_for_changes() {
       log::error("queue.failed", {{"why", page.error().detail}});
       return;
     }
-    for (const auto& domain : page->domains) begin(domain.name, Reach::everything);
+    for (const auto& domain : page->domains) {
+      lines_[domain.name].noticed.reset();
+      lines_[domain.name].suspended = domain.suspended;
+      begin(domain.name, Reach::everything);
+    }
     if (!page->more) break;
     after = page->last;
   }
@@ -157,6 +161,7 @@ void Scheduler::wake(std::vector<mailstore::QueueName> names) {
   for (auto& name : names) {
     auto& line = lines_[name.domain];
     mailstore::QueuePlace before{name.domain, {name.id.value - 1}, 0xffff};
+    if (line.noticed && before < *line.noticed) line.noticed.reset();
     if (!line.arrived || before < *line.arrived) line.arrived = std::move(before);
     begin(name.domain, Reach::arrivals);
   }
@@ -221,31 +226,45 @@ asio::awaitable<void> Scheduler::run(std::string domain) {
     }
     if (!*row) break;
     run.row = std::move(**row);
-    if (lines_[run.domain].again) co_await age(run);
     const auto drop = is_drop_domain(run.domain);
     if (!drop) {
       set_timer(run.domain, now() + after_trouble);
       break;
     }
+    lines_[run.domain].suspended = run.row.suspended;
+    run.ours = is_ours(run.domain);
+    // Held as a whole, the queue may be one that was restored, of mail that went long ago.
+    const bool everything = lines_[run.domain].again && !held_;
+    if (everything) co_await give_notice(run);
     if (*drop) {
       co_await place_round(run);
     } else {
       co_await do_round(run);
     }
     co_await end_round(run);
+    if (everything && !held_) co_await expire(run);
     const auto& line = lines_[run.domain];
     more = line.again || line.arrived;
   }
   leave(run);
 }
 
+/// Nothing but what is to be bounced may be done there.
+bool Scheduler::is_closed(const Run& run) {
+  return held_ || lines_[run.domain].suspended;
+}
+
 /// Begins an attempt for everything that is due, as fast as the limits allow, and waits for the last to end.
 asio::awaitable<void> Scheduler::do_round(Run& run) {
-  const bool open = !held_ && !run.row.suspended;
-  const bool round = open && run.row.next_round <= now();
+  bool round = !is_closed(run) && run.row.next_round <= now();
   std::optional<mailstore::QueuePlace> after;
   std::optional<mailstore::DuePlace> after_due;
-  for (bool more = false; !stopping_ && !run.over();) {
+  for (bool more = false; !stopping_;) {
+    if (round && (run.over() || is_closed(run))) {
+      // What is to be bounced, or goes another way, does not wait for the domain.
+      round = false;
+      more = true;
+    }
     if (!more) {
       // What came meanwhile goes along at once. Before it there is nothing new, unless everything is to be looked at.
       auto& line = lines_[run.domain];
@@ -255,6 +274,8 @@ asio::awaitable<void> Scheduler::do_round(Run& run) {
       after = everything ? std::nullopt : std::move(arrived);
       after_due.reset();
     }
+    const auto status = queue_.status();
+    if (!status) break;
     std::vector<mailstore::QueuedRecipient> recipients;
     if (round) {
       auto page = queue_.ready(run.domain, now(), after, page_size);
@@ -272,42 +293,43 @@ asio::awaitable<void> Scheduler::do_round(Run& run) {
     }
     // Now, before anything waits: what is in hand at this moment was read because it is not settled yet.
     std::erase_if(recipients, [&](const mailstore::QueuedRecipient& recipient) {
-      const bool bounce = recipient.state == mailstore::QueueState::bounce;
-      // Of a dead domain nothing goes between its rounds but what a person wants to go.
-      const bool wanted = round || (open && recipient.due == mailstore::retry_time);
-      return (!wanted && !bounce) || !in_hand_.emplace(recipient.name.id.value, recipient.name.ordinal).second;
+      return !may_go(run, recipient, round) ||
+             !in_hand_.emplace(recipient.name.id.value, recipient.name.ordinal).second;
     });
-    co_await launch(run, std::move(recipients));
+    co_await launch(run, std::move(recipients), status->changes);
   }
-  while (run.under_way > 0) {
-    asio::error_code ignored;
-    auto ended = asio::redirect_error(asio::use_awaitable, ignored);
-    co_await run.ended.async_wait(ended);
-  }
+  while (run.under_way > 0) co_await run.next_end();
+}
+
+bool Scheduler::may_go(const Run& run, const mailstore::QueuedRecipient& recipient, bool round) {
+  if (recipient.state == mailstore::QueueState::bounce) return true;
+  if (is_closed(run)) return false;
+  if (!recipient.reroute.empty()) return true;
+  if (run.over()) return false;
+  // While a domain waits for its round, only who was ordered to goes before it: the others would each ask it anew.
+  return round || recipient.due == mailstore::retry_time;
 }
 
 /// Recipients of one message that take the same way go together.
-asio::awaitable<void> Scheduler::launch(Run& run, std::vector<mailstore::QueuedRecipient> recipients) {
+asio::awaitable<void> Scheduler::launch(Run& run, std::vector<mailstore::QueuedRecipient> recipients,
+                                        std::uint64_t changes) {
   std::vector<Group> groups;
   for (auto& recipient : recipients) {
     const bool fits =
         !groups.empty() && groups.back().id == recipient.name.id && groups.back().reroute == recipient.reroute &&
         groups.back().recipients.front().state == recipient.state && groups.back().recipients.size() < most_together;
-    if (!fits) groups.push_back({recipient.name.id, recipient.server, recipient.reroute, {}});
+    if (!fits) groups.push_back({recipient.name.id, recipient.server, recipient.reroute, changes, {}});
     groups.back().recipients.push_back(std::move(recipient));
   }
   for (auto& group : groups) {
-    const bool bounce = group.recipients.front().state == mailstore::QueueState::bounce;
     // A dead domain costs one attempt a round: until somebody there was spoken to, one goes alone.
     for (;;) {
       const auto& line = lines_[run.domain];
       const auto most = run.may_widen(line.proven) ? line.width * 2 : 1;
       if (run.under_way < most || stopping_) break;
-      asio::error_code ignored;
-      auto ended = asio::redirect_error(asio::use_awaitable, ignored);
-      co_await run.ended.async_wait(ended);
+      co_await run.next_end();
     }
-    if (stopping_ || (run.over() && !bounce)) {
+    if (stopping_ || !may_go(run, group.recipients.front(), true)) {
       for (const auto& recipient : group.recipients) in_hand_.erase({recipient.name.id.value, recipient.name.ordinal});
       continue;
     }
@@ -326,24 +348,34 @@ asio::awaitable<void> Scheduler::launch(Run& run, std::vector<mailstore::QueuedR
   }
 }
 
+bool Scheduler::is_ours(const std::string& domain) const {
+  const auto directory = store_.directory();
+  const auto found = directory->domain(domain);
+  return found && *found && (*found)->kind != mailstore::DomainKind::remote;
+}
+
 asio::awaitable<void> Scheduler::wait_for_lane(const std::string& destination, Lanes::Limits limits) {
   auto place = Turns::Place::tail;
+  bool called = false;
   while (!stopping_) {
     const auto verdict = lanes_.begin(destination, limits, worker_.clock().steady());
     if (verdict.hold == Lanes::Hold::none) co_return;
     const bool total = verdict.hold == Lanes::Hold::total;
+    // A lane of the server's is free, and not for this one: the next may have it.
+    if (called && !total) turns_.call(line_of(limits.owner), 1);
+    called = total;
     const bool rate = verdict.hold == Lanes::Hold::rate;
-    auto waiting = turns_.wait(std::string{total ? any_lane : destination}, place,
+    auto waiting = turns_.wait(total ? line_of(limits.owner) : destination, place,
                                rate ? verdict.at : std::chrono::steady_clock::time_point::max());
     co_await std::move(waiting);
     place = Turns::Place::head;
   }
 }
 
-void Scheduler::leave_lane(const std::string& destination, Pace::Sign sign) {
-  lanes_.end(destination, sign);
+void Scheduler::leave_lane(const std::string& destination, const std::string& owner, Pace::Sign sign) {
+  lanes_.end(destination, owner, sign);
   turns_.call(destination, lanes_.room(destination));
-  turns_.call(any_lane, 1);
+  turns_.call(line_of(owner), 1);
 }
 
 /// One row says how the domain stands, however many wait on it.
@@ -359,6 +391,7 @@ asio::awaitable<void> Scheduler::end_round(Run& run) {
       std::get<mailstore::Stays>(each.stays.what).due = mailstore::no_time;
       own.push_back(std::move(each.stays));
     }
+    add_ordered(run, own);
     const auto next = next_attempt(*run.schedule, run.row.failed_rounds + 1, now(), now(), chance());
     rounds.push_back({run.domain, next, *run.trouble});
     log::info("domain.deferred", {{"domain", run.domain},
@@ -371,6 +404,22 @@ asio::awaitable<void> Scheduler::end_round(Run& run) {
   }
   if (!rounds.empty() || !own.empty()) co_await settle(own, std::move(rounds));
   for (const auto& hand : std::exchange(run.kept, {})) in_hand_.erase(hand);
+}
+
+/// Those that a person wanted to be tried at once, and whose turn did not come: the first told how the domain stands.
+void Scheduler::add_ordered(Run& run, std::vector<mailstore::Settlement>& own) {
+  std::optional<mailstore::DuePlace> after;
+  for (bool more = true; more;) {
+    const auto page = queue_.due(run.domain, mailstore::retry_time, after, page_size);
+    if (!page) return;
+    for (const auto& recipient : page->recipients) {
+      if (recipient.state != mailstore::QueueState::waiting || !recipient.reroute.empty()) continue;
+      if (is_in_hand(recipient)) continue;
+      own.push_back({recipient.name, mailstore::Stays{*run.trouble, mailstore::no_time}});
+    }
+    after = page->last;
+    more = page->more;
+  }
 }
 
 /// When it is to be looked at again.
@@ -386,32 +435,24 @@ void Scheduler::leave(Run& run) {
     if (!line.proven && line.timer == Time{}) lines_.erase(run.domain);
     return;
   }
-  const auto known = plans();
   const bool open = !held_ && !(*row)->suspended;
   Time at = Time::max();
   // Due, and all the same not done: something of ours was in the way.
-  const Time soon = now() + after_trouble;
-  if ((*row)->bounces > 0) at = soon;
-  if (open && (*row)->waiting > 0) {
-    const auto due = (*row)->next_due;
-    if ((*row)->next_round > now()) {
-      at = std::min(at, due == mailstore::retry_time ? soon : (*row)->next_round);
-    } else {
-      if (due != mailstore::no_time) at = std::min(at, due > now() ? due : soon);
-      if ((*row)->waiting > (*row)->due_alone) at = std::min(at, soon);
-    }
+  if ((*row)->bounces > 0) at = now() + after_order;
+  if (const auto due = (*row)->next_due; open && due != mailstore::no_time) {
+    const bool ordered = due <= mailstore::retry_time;
+    const bool failing = (*row)->next_round > now();
+    // Of a domain that waits, those whose own time has come wait with it.
+    if (due > now())
+      at = due;
+    else if (ordered || !failing)
+      at = now() + (ordered ? after_order : after_trouble);
   }
-  // Who is the next to have waited too long.
-  if (const auto oldest = queue_.by_age(run.domain, std::nullopt, page_size)) {
-    for (const auto& recipient : oldest->recipients) {
-      const auto* plan = plan_of(*known, recipient.server);
-      if (plan == nullptr || is_badmail(recipient)) continue;
-      const auto accepted = mailstore::accepted_at(recipient.name.id);
-      at = std::min<Time>(at, accepted + plan->schedule.expire);
-      if (!recipient.delay_noticed && plan->schedule.delay_notice.count() != 0)
-        at = std::min<Time>(at, accepted + plan->schedule.delay_notice);
-    }
+  if (open && (*row)->waiting > (*row)->due_alone) {
+    const bool overdue = (*row)->next_round <= now();
+    at = std::min(at, overdue ? Time{now() + after_trouble} : (*row)->next_round);
   }
+  if (!held_) at = std::min(at, next_age(run));
   if (at != Time::max()) set_timer(run.domain, std::max<Time>(at, now() + least_wait));
 }
 
@@ -420,7 +461,7 @@ std::shared_ptr<const Plans> Scheduler::plans() {
   auto newest = plans_.get();
   if (newest != plans_in_use_) {
     terms_.clear();
-    lanes_.set_total(newest->connections);
+    for (auto& [name, line] : lines_) line.noticed.reset();
     plans_in_use_ = newest;
   }
   return newest;

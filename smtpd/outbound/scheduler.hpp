@@ -44,8 +44,9 @@ namespace smtpd::outbound {
 struct ServerPlan {
   report::Reporting reporting;
   Schedule schedule;
+  Schedule local;  ///< for mailboxes of ours that have no room (S54, S55)
   common::config::Outbound outbound;
-  std::string password;  ///< what stands in its password_file
+  std::string password;                       ///< what stands in its password_file
   std::shared_ptr<folders::DropFolder> drop;  ///< null: it has no home
 };
 /// By virtual server; those that have a home.
@@ -54,8 +55,10 @@ using DropFolders = std::map<std::string, std::shared_ptr<folders::DropFolder>, 
 /// Of all of them; replaced whole by a reload.
 struct Plans {
   std::map<std::string, ServerPlan, std::less<>> servers;
-  std::uint32_t connections = 0;  ///< in all (S60): the widest of what they allow; 0: no limit
-  std::string first;              ///< whose rules hold for mail of a server that is gone; empty: there is none
+  // The shortest of all servers: nobody is told of a delay before the one (0: nobody ever), or given up before the
+  // other.
+  std::chrono::milliseconds least_notice{}, least_expire{};
+  std::string first;  ///< whose rules hold for mail of a server that is gone; empty: there is none
 };
 /// Reads the password files. Error: a sentence with the remedy.
 std::expected<Plans, std::string> make_plans(const std::vector<common::config::Server>& servers,
@@ -92,10 +95,13 @@ class Scheduler {
   struct Line {
     bool running = false;       ///< or about to
     bool again = false;         ///< all of it is to be looked at once more
+    bool suspended = false;     ///< by a person
     bool proven = false;        ///< somebody there was spoken to since the last trouble: many may go at once
     std::uint32_t width = 100;  ///< attempts that its destination allows at a time
     std::optional<mailstore::QueuePlace> arrived;  ///< before the first of what was accepted since the last look
-    Time timer{};                                  ///< of its entry among the timers; none: there is none
+    /// Up to here everybody was told of the delay; none: not known.
+    std::optional<mailstore::QueuePlace> noticed;
+    Time timer{};  ///< of its entry among the timers; none: there is none
   };
   enum class Reach : std::uint8_t { arrivals, everything };
   struct Run;
@@ -103,6 +109,7 @@ class Scheduler {
   struct Group {
     mailstore::MessageId id;
     std::string server, reroute;
+    std::uint64_t changes = 0;  ///< QueueStatus::changes when they were read
     std::vector<mailstore::QueuedRecipient> recipients;
   };
   /// A message that goes into one file, for all its recipients in a drop domain.
@@ -130,20 +137,26 @@ class Scheduler {
   void set_timer(const std::string& domain, Time at);
   asio::awaitable<void> run(std::string domain);
   asio::awaitable<void> do_round(Run& run);
-  asio::awaitable<void> launch(Run& run, std::vector<mailstore::QueuedRecipient> recipients);
+  bool is_closed(const Run& run);
+  bool may_go(const Run& run, const mailstore::QueuedRecipient& recipient, bool round);
+  asio::awaitable<void> launch(Run& run, std::vector<mailstore::QueuedRecipient> recipients, std::uint64_t changes);
   asio::awaitable<void> wait_for_lane(const std::string& destination, Lanes::Limits limits);
-  void leave_lane(const std::string& destination, Pace::Sign sign);
+  void leave_lane(const std::string& destination, const std::string& owner, Pace::Sign sign);
   asio::awaitable<void> end_round(Run& run);
+  void add_ordered(Run& run, std::vector<mailstore::Settlement>& own);
+  bool is_ours(const std::string& domain) const;
   void leave(Run& run);
 
   // attempt.cpp: one message to some recipients of one domain
   asio::awaitable<void> attempt(Run& run, Group group);
   asio::awaitable<void> put_off(const ServerPlan& plan, Group group, std::string why);
   /// Returns what stays in hand until it is known how the domain stands.
-  asio::awaitable<std::vector<Hand>> carry(Run& run, const Group& group, const mailstore::Envelope& envelope,
+  asio::awaitable<std::vector<Hand>> carry(Run& run, Group& group, const mailstore::Envelope& envelope,
                                            const mailstore::OpenMessage& message, const ServerPlan& plan, NextHop hop);
+  void drop_changed(Group& group);
   asio::awaitable<void> expand(const mailstore::QueuedRecipient& recipient, const mailstore::Envelope& envelope,
-                               routing::Resolution found);
+                               const mailstore::OpenMessage& message, routing::Resolution found);
+  asio::awaitable<void> wait_for_room(Run& run, const ServerPlan& plan, mailstore::QueuedRecipient recipient);
 
   // placing.cpp: mail for drop domains, into files
   mailstore::Result<bool> is_drop_domain(const std::string& domain);
@@ -167,7 +180,14 @@ class Scheduler {
   asio::awaitable<void> set_aside(std::vector<mailstore::Settlement> outcomes, folders::BadmailCause cause,
                                   std::string_view why);
   asio::awaitable<void> rest();
-  asio::awaitable<void> age(Run& run);
+
+  // ageing.cpp: those that have waited too long, and those that have waited long
+  asio::awaitable<void> give_notice(Run& run);
+  asio::awaitable<void> expire(Run& run);
+  Time next_age(const Run& run);
+  bool is_in_hand(const mailstore::QueuedRecipient& recipient) const {
+    return in_hand_.contains({recipient.name.id.value, recipient.name.ordinal});
+  }
   static bool is_badmail(const mailstore::QueuedRecipient& recipient);
 
   const ServerPlan* plan_of(const Plans& plans, std::string_view server) const;
@@ -185,7 +205,7 @@ class Scheduler {
   report::Reporter reporter_;
   common::daemon::Snapshot<Plans> plans_;
   std::chrono::seconds keep_done_;             ///< how long what left is told of; 0: not at all
-  std::shared_ptr<const Plans> plans_in_use_;  ///< those that terms_ and lanes_ follow
+  std::shared_ptr<const Plans> plans_in_use_;  ///< those that terms_ follows
 
   std::optional<mailstore::SchedulerLock> lock_;
   std::unordered_map<std::string, Line> lines_;

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <asio/redirect_error.hpp>
 #include <asio/steady_timer.hpp>
+#include <asio/use_awaitable.hpp>
 #include <optional>
 #include <string>
 #include <utility>
@@ -17,8 +19,10 @@ struct Scheduler::Run {
   }
   std::string domain;
   mailstore::QueueDomain row;
-  asio::steady_timer ended;  ///< cancelled whenever an attempt is over
-  std::uint32_t under_way = 0;
+  asio::steady_timer ended;     ///< cancelled whenever an attempt is over
+  std::uint32_t under_way = 0;  ///< attempts
+  std::uint32_t carrying = 0;   ///< of those, that have a lane
+  bool ours = false;            ///< the domain became ours while mail for it waited
 
   // How the domain stands. One connection refused is no dead domain: it is dead when everybody who was under way at
   // the first trouble, or came in between, had none but trouble.
@@ -35,16 +39,25 @@ struct Scheduler::Run {
   std::vector<Undecided> undecided;
   std::vector<Hand> kept;  ///< theirs
 
+  /// Until another attempt is over.
+  asio::awaitable<void> next_end() {
+    asio::error_code ignored;
+    auto token = asio::redirect_error(asio::use_awaitable, ignored);
+    co_await ended.async_wait(token);
+  }
   void on_answer() {
     good = true;
     streak = 0;
   }
   void on_trouble(mailstore::Attempt attempt, const Schedule& whose) {
-    if (streak++ == 0) cohort = under_way;
+    if (streak++ == 0) cohort = carrying;
     trouble = std::move(attempt);
     schedule = whose;
   }
   bool over() const { return streak > 0 && streak >= cohort; }
+  /// Somebody met trouble, and those that were beside them have not said yet how the domain stands.
+  bool in_doubt() const { return streak > 0 && !over() && carrying > 0; }
+  const Schedule& schedule_of(const ServerPlan& plan) const { return ours ? plan.local : plan.schedule; }
   /// Whether another attempt may begin beside those under way: not before it is known that somebody is there.
   bool may_widen(bool proven) const { return streak == 0 && (good || proven); }
 };

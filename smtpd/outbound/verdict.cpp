@@ -7,6 +7,8 @@ namespace {
 
 /// RFC 3463 3.5: the time for delivery is over.
 constexpr std::string_view time_over = "4.4.7";
+/// RFC 3463 3.3
+constexpr std::string_view mailbox_full = "4.2.2";
 
 /// The trouble is with all that the route leads to, whoever the message is for.
 bool is_of_domain(const Answer& answer) {
@@ -58,13 +60,14 @@ Verdict judge(const Answer& answer, const Spoken& spoken, const mailstore::Queue
     case Outcome::unknown:
       break;
   }
+  if (answer.outcome == Outcome::temporary && is_of_domain(answer)) verdict.trouble = verdict.attempt;
   const auto accepted = mailstore::accepted_at(recipient.name.id);
   if (is_expired(schedule, now, accepted)) {
     verdict.fate = failed;
     verdict.attempt.answer.enhanced = time_over;
     return verdict;
   }
-  verdict.fate = answer.outcome == Outcome::temporary && is_of_domain(answer) ? waits_domain : waits;
+  verdict.fate = verdict.trouble ? waits_domain : waits;
   verdict.due = next_attempt(schedule, recipient.attempts + 1, now, accepted, chance);
   return verdict;
 }
@@ -72,7 +75,7 @@ Verdict judge(const Answer& answer, const Spoken& spoken, const mailstore::Queue
 mailstore::Attempt expired_attempt(const mailstore::Attempt& last, Time now) {
   auto attempt = last;
   attempt.at = now;
-  attempt.answer.enhanced = time_over;
+  attempt.answer.enhanced = last.answer.code == 0 && last.answer.enhanced == mailbox_full ? "5.2.2" : time_over;
   if (attempt.answer.text.empty()) attempt.answer.text = "it could not be tried";
   return attempt;
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -29,6 +30,8 @@ struct Verdict {
   };
   Fate fate = Fate::waits;
   mailstore::Attempt attempt;
+  /// How the domain stands, when nobody there could be spoken to; also of a message whose time that ended.
+  std::optional<mailstore::Attempt> trouble;
   Time due{};  ///< of `waits`, and of `waits_domain` when the domain turns out to be well
 };
 
@@ -38,6 +41,7 @@ Verdict judge(const Answer& answer, const Spoken& spoken, const mailstore::Queue
               const Schedule& schedule, Time now, std::uint32_t chance);
 
 /// "4.4.7", with the words of the last failure: for recipients whose time is over without an attempt of their own.
+/// "5.2.2" where a mailbox of ours had no room all the time (S54).
 mailstore::Attempt expired_attempt(const mailstore::Attempt& last, Time now);
 
 }  // namespace smtpd::outbound

@@ -1,5 +1,6 @@
 #include "smtpd/protocol/reply.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 
@@ -87,6 +88,13 @@ constexpr auto table = std::to_array<ReplyText>({
     {Cause::store_full, 452, "4.3.1", "no room at the moment, try again later", fine},
     {Cause::store_trouble, 451, "4.3.0", "not stored, try again later", fine},
 
+    {Cause::filter_refused, 550, "5.7.1", "refused", fine},
+    {Cause::filter_deferred, 451, "4.7.1", "not now, try again later", fine},
+    {Cause::filter_gone, 451, "4.3.0", "mail cannot be looked at now, try again later", fine},
+    {Cause::filter_gone_for_good, 554, "5.3.0", "mail cannot be looked at", fine},
+    {Cause::filter_said, 550, "5.7.1", "{}", fine},
+
+    {Cause::filter_closes, 421, "4.3.0", "{} not now, closing", fine},
     {Cause::too_many_errors, 421, "4.7.0", "{} too many errors, closing", fine},
     {Cause::session_used_up, 421, "4.7.0", "{} enough mail for one connection, closing", fine},
     {Cause::too_many_connections, 421, "4.7.0", "{} too many connections, try again later", fine},
@@ -119,6 +127,19 @@ void append_line(std::string& out, const ReplyText& row, char separator, std::st
   out += "\r\n";
 }
 
+/// Whole lines, of which only the mark of those that are not the last is missing.
+void append_lines(std::string& out, std::string_view lines) {
+  while (!lines.empty()) {
+    const auto end = lines.find('\n');
+    const auto line = lines.substr(0, end);
+    lines.remove_prefix(end == std::string_view::npos ? lines.size() : end + 1);
+    out += line.substr(0, 3);
+    out.push_back(lines.empty() ? ' ' : '-');
+    out += line.substr(std::min<std::size_t>(line.size(), 4));
+    out += "\r\n";
+  }
+}
+
 }  // namespace
 
 const ReplyText& reply_text(Cause cause) {
@@ -126,6 +147,7 @@ const ReplyText& reply_text(Cause cause) {
 }
 
 void append_reply(std::string& out, const Reply& reply) {
+  if (reply.cause == Cause::filter_said) return append_lines(out, reply.detail);
   const ReplyText& row = reply_text(reply.cause);
   const auto gap = row.text.find("{}");
   if (gap == std::string_view::npos) {
@@ -141,6 +163,19 @@ void append_reply(std::string& out, const Reply& reply) {
     rest.remove_prefix(end + 1);
   }
   append_line(out, row, ' ', rest);
+}
+
+std::string format_code(const Reply& reply) {
+  if (reply.cause != Cause::filter_said) return format_code(reply.cause);
+  const std::string_view said{reply.detail};
+  const auto enhanced = said.substr(std::min<std::size_t>(4, said.size()));
+  const bool has_one = enhanced.size() > 2 && enhanced[0] == said[0] && enhanced[1] == '.';
+  return std::string{said.substr(0, has_one ? said.find_first_of(" \n", 4) : 3)};
+}
+
+bool ends_session(const Reply& reply) {
+  if (reply.cause == Cause::filter_said) return reply.detail.starts_with("421");
+  return reply_text(reply.cause).code == 421;
 }
 
 std::string format_code(Cause cause) {

@@ -80,7 +80,14 @@ enum class Cause : std::uint8_t {
   bare_newline,
   store_full,
   store_trouble,
+  // filters
+  filter_refused,
+  filter_deferred,
+  filter_gone,
+  filter_gone_for_good,
+  filter_said,
   // the end
+  filter_closes,
   too_many_errors,
   session_used_up,
   too_many_connections,
@@ -89,7 +96,8 @@ enum class Cause : std::uint8_t {
 };
 
 /// A reply: its cause decides the rest, `detail` takes the place of "{}" in the text. A '\n' in the result makes lines
-/// of it. `detail` is never anything that a peer sent.
+/// of it. `detail` is never anything that a peer sent. Cause::filter_said: `detail` is the whole of it, each line with
+/// its code ("550 5.7.1 no"), as milter::parse_reply gives it.
 struct Reply {
   Cause cause = Cause::ok;
   std::string detail;
@@ -111,5 +119,8 @@ void append_reply(std::string& out, const Reply& reply);
 
 /// "552 5.3.4", for the log.
 std::string format_code(Cause cause);
+std::string format_code(const Reply& reply);
+/// RFC 5321 3.8: with 421 the connection ends.
+bool ends_session(const Reply& reply);
 
 }  // namespace smtpd

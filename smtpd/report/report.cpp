@@ -4,9 +4,11 @@
 #include <algorithm>
 #include <string_view>
 
+#include "common/host_port.hpp"
 #include "common/utf8.hpp"
 
 #include "smtpd/protocol/trace.hpp"
+#include "smtpd/protocol/xtext.hpp"
 
 namespace smtpd::report {
 namespace {
@@ -150,7 +152,12 @@ std::string for_machines(const Subject& subject, std::span<const Recipient> reci
     text += field("Final-Recipient", typed(cleaned(recipient.address, utf8)));
     text += field("Action", name_of(recipient.action));
     text += field("Status", cleaned(recipient.status, false));
-    if (!recipient.peer.empty()) text += field("Remote-MTA", "dns; " + cleaned(recipient.peer, false));
+    if (!recipient.peer.empty()) {
+      // RFC 3464 2.1.2: a number stands in brackets.
+      const bool numeric = common::is_numeric_address(recipient.peer);
+      const auto name = cleaned(recipient.peer, false);
+      text += field("Remote-MTA", numeric ? "dns; [" + name + "]" : "dns; " + name);
+    }
     if (!recipient.answer.empty()) text += field("Diagnostic-Code", "smtp; " + cleaned(recipient.answer, utf8));
     if (recipient.tried) text += field("Last-Attempt-Date", format_date(*recipient.tried));
     if (recipient.until) text += field("Will-Retry-Until", format_date(*recipient.until));
@@ -159,6 +166,13 @@ std::string for_machines(const Subject& subject, std::span<const Recipient> reci
 }
 
 }  // namespace
+
+std::string readable_original(const std::string& original_recipient) {
+  const auto semicolon = original_recipient.find(';');
+  if (semicolon == original_recipient.npos) return {};
+  const auto plain = decode_xtext(std::string_view{original_recipient}.substr(semicolon + 1));
+  return plain ? original_recipient.substr(0, semicolon + 1) + *plain : original_recipient;
+}
 
 Returned choose_returned(std::uint8_t return_content, bool any_failed, std::uint64_t octets, std::uint64_t most) {
   constexpr std::uint8_t headers_asked = 2;

@@ -12,6 +12,9 @@
 /// the message that is returned, which itself goes from the store into the report as it lies there.
 namespace smtpd::report {
 
+/// ORCPT as it came, with the xtext undone (RFC 3461 6.3): what Recipient wants. Empty stays empty.
+std::string readable_original(const std::string& original_recipient);
+
 /// What became of one recipient.
 struct Recipient {
   std::string address;   ///< as it was tried

@@ -5,7 +5,6 @@
 
 #include "common/address.hpp"
 
-#include "smtpd/protocol/xtext.hpp"
 #include "smtpd/routing/resolver.hpp"
 
 namespace smtpd::report {
@@ -82,13 +81,15 @@ mailstore::Result<bool> add_recipient(mailstore::DirectoryView& directory, const
   return true;
 }
 
+const std::string& sender_domain(const Reporting& reporting, const mailstore::Envelope& to) {
+  if (!to.remotes.empty() && !reporting.masquerade.empty()) return reporting.masquerade;
+  return reporting.default_domain.empty() ? reporting.hostname : reporting.default_domain;
+}
+
 }  // namespace
 
-std::string readable_original(const std::string& original_recipient) {
-  const auto semicolon = original_recipient.find(';');
-  if (semicolon == original_recipient.npos) return {};
-  const auto plain = decode_xtext(std::string_view{original_recipient}.substr(semicolon + 1));
-  return plain ? original_recipient.substr(0, semicolon + 1) + *plain : original_recipient;
+Reporting make_reporting(const common::config::Server& server) {
+  return {server.id, server.hostname, server.default_domain, server.messages.ndr_copy, server.messages.masquerade};
 }
 
 asio::awaitable<std::expected<mailstore::Successor, Reporter::Refusal>> Reporter::make(
@@ -134,7 +135,7 @@ asio::awaitable<std::expected<mailstore::Successor, Reporter::Refusal>> Reporter
   Stamp stamp;
   stamp.id = mailstore::format_id(draft->id());
   stamp.hostname = reporting.hostname;
-  stamp.sender = "postmaster@" + (reporting.default_domain.empty() ? reporting.hostname : reporting.default_domain);
+  stamp.sender = "postmaster@" + sender_domain(reporting, to);
   std::random_device device;
   stamp.chance = std::uint64_t{device()} << 32U | device();
   stamp.time = std::chrono::floor<std::chrono::seconds>(clock_.wall());

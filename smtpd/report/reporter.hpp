@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "common/clock.hpp"
+#include "common/config/config.hpp"
 
 #include "mailstore/queue.hpp"
 #include "mailstore/store.hpp"
@@ -15,16 +16,16 @@
 
 namespace smtpd::report {
 
-/// ORCPT as it came, with the xtext undone (RFC 3461 6.3): what report::Recipient wants. Empty stays empty.
-std::string readable_original(const std::string& original_recipient);
-
 /// How a virtual server signs its reports.
 struct Reporting {
   std::string server;  ///< its id
   std::string hostname;
   std::string default_domain;
-  std::string ndr_copy;  ///< gets a copy of each report of failure (S47); empty: nobody
+  std::string ndr_copy;    ///< gets a copy of each report of failure (S47); empty: nobody
+  std::string masquerade;  ///< the domain of its From field where it leaves the house (S65); empty: as inside
 };
+
+Reporting make_reporting(const common::config::Server& server);
 
 /// Makes the message that reports on another one, ready to be accepted together with what it speaks of.
 class Reporter {

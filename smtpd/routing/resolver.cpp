@@ -59,8 +59,8 @@ class Walk {
   }
 
  private:
-  void explain(std::string_view address, std::string what) {
-    if (explanation_ != nullptr) explanation_->push_back({std::string{address}, std::move(what)});
+  void explain(std::string_view address, std::string_view rule, std::string what) {
+    if (explanation_ != nullptr) explanation_->push_back({std::string{address}, rule, std::move(what)});
   }
 
   /// The domain whose directory entries count for `name`; nullopt: none of ours, the address is sent on or the reason
@@ -79,7 +79,7 @@ class Walk {
         return std::nullopt;
       }
       if (!*domain) {
-        explain(address, at + ", which it stands for, is not there");
+        explain(address, "alias domain", at + ", which it stands for, is not there");
         note(Outcome::no_domain);
         return std::nullopt;
       }
@@ -90,12 +90,12 @@ class Walk {
       }
       if ((*domain)->kind == DomainKind::drop) {
         // It may wait as mail for elsewhere does: for room, for a server that has a folder.
-        explain(address, at + " is a drop domain: its mail goes to the drop folder");
+        explain(address, "drop domain", at + " is a drop domain: its mail goes to the drop folder");
         drop_ = true;
         add_remote(address, depth);
         return std::nullopt;
       }
-      explain(address, at + " has the local parts of " + (*domain)->alias_of);
+      explain(address, "alias domain", at + " has the local parts of " + (*domain)->alias_of);
       at = std::move((*domain)->alias_of);
     }
     note(Outcome::no_domain);
@@ -105,14 +105,19 @@ class Walk {
   /// `depth` 0: the peer named it; else an alias of ours did.
   void send_on(const std::optional<mailstore::Domain>& remote, const std::string& name, const std::string& address,
                std::size_t depth) {
+    const std::string_view rule = remote ? "remote domain" : "not ours";
     const std::string what = !remote                ? name + " is not a domain of ours"
                              : remote->name == name ? name + " is a remote domain"
                                                     : name + " is one of the remote domains " + remote->name;
-    if (depth == 0 && relay_ == Relay::denied && !(remote && remote->remote.allow_relay)) {
-      explain(address, what + ", and relaying to it is denied");
+    const bool for_everybody = remote && remote->remote.allow_relay;
+    if (depth == 0 && relay_ == Relay::denied && !for_everybody) {
+      explain(address, rule, what + ", and relaying to it is denied");
       return note(Outcome::not_ours);
     }
-    explain(address, what + ": its mail is sent on");
+    const std::string_view why = depth > 0       ? ": what an alias of ours names is sent on"
+                                 : for_everybody ? ": its mail is sent on, whoever hands it in (--allow-relay)"
+                                                 : ": its mail is sent on for those who may relay";
+    explain(address, rule, what + std::string{why});
     add_remote(address, depth);
   }
 
@@ -152,7 +157,7 @@ class Walk {
       found = find(base);
       if (!found) return found;
       if (*found) {
-        explain(address, "is the plus form of " + base);
+        explain(address, "plus form", "is the plus form of " + base);
         return found;
       }
       local = local.substr(0, plus);
@@ -161,11 +166,11 @@ class Walk {
     if (local == postmaster && domain != default_domain_ && !default_domain_.empty()) {
       const std::string central = with_domain(postmaster, default_domain_);
       found = find(central);
-      if (found && *found) explain(address, "goes to " + central);
+      if (found && *found) explain(address, "postmaster", "goes to " + central);
       if (!found || *found) return found;
     }
     if (catch_all_ == CatchAll::yes && !home.catch_all.empty()) {
-      explain(address, "is nobody's, and goes to the catch-all address " + home.catch_all);
+      explain(address, "catch-all", "is nobody's, and goes to the catch-all address " + home.catch_all);
       // As an alias would: what is behind it is found by the same rules.
       return Found{std::nullopt, mailstore::Alias{address, {home.catch_all}}, true};
     }
@@ -174,12 +179,15 @@ class Walk {
 
   Result<void> visit(const std::string& address, std::size_t depth) {
     if (depth > alias_depth_limit || seen_.size() >= address_limit) {
-      explain(address, "is too far away");
+      explain(address, "alias", "is too far away: aliases lead too deep, or to too many");
       note(Outcome::too_far);
       return {};
     }
     // A recipient that is no alias needs no memory of where we were.
-    if (depth > 0 && !seen_.insert(address).second) return {};
+    if (depth > 0 && !seen_.insert(address).second) {
+      explain(address, "alias", "was met before");
+      return {};
+    }
     const auto at = address.rfind('@');
     if (at == std::string::npos) {
       note(Outcome::unknown);
@@ -192,17 +200,17 @@ class Walk {
     auto found = find_in_order(local, **home);
     if (!found) return std::unexpected(std::move(found.error()));
     if (found->mailbox) {
-      explain(address,
+      explain(address, "mailbox",
               found->mailbox->address == address ? "is a mailbox" : "leads to the mailbox " + found->mailbox->address);
       return add(std::move(*found->mailbox), **home);
     }
     if (!found->alias) {
-      explain(address, "is neither mailbox nor alias");
+      explain(address, "unknown", "is neither mailbox nor alias");
       note(Outcome::unknown);
       return {};
     }
     for (const auto& target : found->alias->targets) {
-      if (!found->catch_all) explain(found->alias->address, "is an alias of " + target);
+      if (!found->catch_all) explain(found->alias->address, "alias", "is an alias of " + target);
     }
     for (const auto& target : found->alias->targets) {
       if (auto visited = visit(target, depth + 1); !visited) return visited;
@@ -274,8 +282,32 @@ Result<Resolution> resolve(DirectoryView& directory, const common::Address& reci
   return walk.take();
 }
 
+bool complete(common::Address& address, std::string_view default_domain, Explanation* explanation) {
+  if (!address.domain.empty()) return true;
+  if (explanation != nullptr) {
+    explanation->push_back({address.local, "default domain",
+                            default_domain.empty() ? "has no domain, and the server has no default_domain"
+                                                   : "has no domain, and gets the server's default_domain " +
+                                                         std::string{default_domain}});
+  }
+  address.domain = default_domain;
+  return !default_domain.empty();
+}
+
+Result<Resolution> resolve_with_room(DirectoryView& directory, const common::Address& recipient,
+                                     std::optional<std::uint64_t> declared, std::string_view default_domain,
+                                     Relay relay, Explanation* explanation) {
+  auto found = resolve(directory, recipient, default_domain, relay, explanation);
+  if (!found || found->outcome != Outcome::found) return found;
+  const auto room = check_room(directory, found->targets, declared, default_domain, explanation);
+  if (!room) return std::unexpected(room.error());
+  found->outcome = *room;
+  return found;
+}
+
 Result<Outcome> check_room(DirectoryView& directory, const std::vector<Target>& targets,
-                           std::optional<std::uint64_t> declared, std::string_view default_domain) {
+                           std::optional<std::uint64_t> declared, std::string_view default_domain,
+                           Explanation* explanation) {
   auto outcome = Outcome::found;
   for (const auto& target : targets) {
     const auto& limits = target.limits;
@@ -286,7 +318,9 @@ Result<Outcome> check_room(DirectoryView& directory, const std::vector<Target>& 
     if (!totals) return std::unexpected(totals.error());
     const bool octets_used_up = limits.octets != 0 && totals->octets >= limits.octets;
     const bool messages_used_up = limits.messages != 0 && totals->messages >= limits.messages;
-    if (octets_used_up || messages_used_up) outcome = Outcome::full;
+    if (!octets_used_up && !messages_used_up) continue;
+    outcome = Outcome::full;
+    if (explanation != nullptr) explanation->push_back({target.address, "quota", "is full"});
   }
   return outcome;
 }
@@ -295,7 +329,7 @@ Result<std::optional<Account>> find_account(DirectoryView& directory, std::strin
                                             std::string_view default_domain) {
   auto address = common::parse_address(name);
   if (!address) return std::nullopt;
-  if (address->domain.empty()) address->domain = default_domain;
+  complete(*address, default_domain);
   auto domain = directory.domain(address->domain);
   if (!domain) return std::unexpected(std::move(domain.error()));
   bool domain_locked = false;
@@ -314,19 +348,29 @@ Result<std::optional<Account>> find_account(DirectoryView& directory, std::strin
   return Account{std::move(**mailbox), locked};
 }
 
-Result<bool> is_address_of(DirectoryView& directory, const common::Address& sender, mailstore::MailboxNumber mailbox,
-                           std::string_view default_domain) {
-  Walk walk{directory, default_domain, Walk::CatchAll::no, Relay::denied, nullptr};
-  if (auto walked = walk.from(common::canonical_key(sender)); !walked)
-    return std::unexpected(std::move(walked.error()));
-  if (std::ranges::any_of(walk.targets(), [&](const Target& target) { return target.mailbox == mailbox; })) return true;
-  const auto account = directory.mailbox(mailbox);
-  if (!account) return std::unexpected(account.error());
-  if (!*account) return false;
+bool is_granted(const mailstore::Mailbox& account, const common::Address& sender) {
   const auto key = common::canonical_key(sender);
   const auto domain = std::string_view{key}.substr(key.rfind('@'));
-  return std::ranges::any_of((*account)->send_as,
+  return std::ranges::any_of(account.send_as,
                              [&](const std::string& grant) { return grant == key || grant == domain; });
+}
+
+Result<std::vector<Target>> find_readers(DirectoryView& directory, const common::Address& address,
+                                         std::string_view default_domain) {
+  Walk walk{directory, default_domain, Walk::CatchAll::no, Relay::denied, nullptr};
+  if (auto walked = walk.from(common::canonical_key(address)); !walked)
+    return std::unexpected(std::move(walked.error()));
+  return walk.targets();
+}
+
+Result<bool> is_address_of(DirectoryView& directory, const common::Address& sender, mailstore::MailboxNumber mailbox,
+                           std::string_view default_domain) {
+  const auto readers = find_readers(directory, sender, default_domain);
+  if (!readers) return std::unexpected(readers.error());
+  if (std::ranges::any_of(*readers, [&](const Target& target) { return target.mailbox == mailbox; })) return true;
+  const auto account = directory.mailbox(mailbox);
+  if (!account) return std::unexpected(account.error());
+  return *account && is_granted(**account, sender);
 }
 
 }  // namespace smtpd::routing

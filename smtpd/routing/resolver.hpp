@@ -44,7 +44,8 @@ struct Resolution {
 /// One step of the way, for people.
 struct Step {
   std::string address;
-  std::string what;  ///< "is an alias of ...", "is a mailbox", ...
+  std::string_view rule;  ///< what decided: "mailbox", "alias", "plus form", ...; lives for ever
+  std::string what;       ///< "is an alias of ...", "is a mailbox", ...
 };
 using Explanation = std::vector<Step>;
 
@@ -55,6 +56,10 @@ inline constexpr std::size_t address_limit = 10'000;
 
 /// Whether who sends may send to domains that are not ours.
 enum class Relay : std::uint8_t { denied, allowed };
+
+/// A bare local part belongs to the server's default domain (S07; RFC 5321 4.5.1 has <postmaster> so). False: there is
+/// none, and the address stays bare.
+bool complete(common::Address& address, std::string_view default_domain, Explanation* explanation = nullptr);
 
 /// Where `recipient` (with a domain) leads, in the order of precedence: exact mailbox or alias; the plus form;
 /// postmaster; the domain's catch-all. An alias domain has the local parts of another. A domain that is not ours is
@@ -73,7 +78,13 @@ mailstore::Result<std::optional<mailstore::Domain>> find_remote_domain(mailstore
 /// of an alias's readers must not miss a message, so that one full mailbox is enough. The central postmaster's is never
 /// full.
 mailstore::Result<Outcome> check_room(mailstore::DirectoryView& directory, const std::vector<Target>& targets,
-                                      std::optional<std::uint64_t> declared, std::string_view default_domain);
+                                      std::optional<std::uint64_t> declared, std::string_view default_domain,
+                                      Explanation* explanation = nullptr);
+
+/// Both: what a RCPT command is answered by.
+mailstore::Result<Resolution> resolve_with_room(mailstore::DirectoryView& directory, const common::Address& recipient,
+                                                std::optional<std::uint64_t> declared, std::string_view default_domain,
+                                                Relay relay, Explanation* explanation = nullptr);
 
 /// Who logs in.
 struct Account {
@@ -85,6 +96,11 @@ struct Account {
 mailstore::Result<std::optional<Account>> find_account(mailstore::DirectoryView& directory, std::string_view name,
                                                        std::string_view default_domain);
 
+/// The mailboxes that mail to `address` reaches, other than as a catch-all.
+mailstore::Result<std::vector<Target>> find_readers(mailstore::DirectoryView& directory, const common::Address& address,
+                                                    std::string_view default_domain);
+/// Whether an admin has said that `account` may send as `sender`.
+bool is_granted(const mailstore::Mailbox& account, const common::Address& sender);
 /// Whether mail to `sender` would reach `mailbox`, other than as a catch-all: then it may also come from there; or an
 /// admin has said that it may.
 mailstore::Result<bool> is_address_of(mailstore::DirectoryView& directory, const common::Address& sender,

@@ -20,6 +20,55 @@ constexpr std::uint64_t limit_told = 999'999;
 /// A refused chunk up to here is waited for to its end, and one up to twice the limit of messages.
 constexpr std::uint64_t skipped_chunk_limit = std::uint64_t{64} << 20U;
 
+/// DSN parameters of a recipient, as those that it leads to have them.
+struct Wishes {
+  const std::string& original_recipient;
+  std::uint8_t notify = 0;
+};
+
+/// RFC 3461 5.2.7.3 (c): behind an alias of several targets nobody reports success, since the alias has done so. Who
+/// wanted to hear of nothing else hears nothing.
+std::uint8_t without_success(std::uint8_t notify) {
+  const auto rest = static_cast<std::uint8_t>(notify & ~mailstore::notify_success);
+  return rest == 0 ? mailstore::notify_never : rest;
+}
+
+mailstore::Owner make_owner(const Wishes& asked, routing::Target& target) {
+  mailstore::Owner owner;
+  owner.mailbox = target.mailbox;
+  owner.delivered_to = std::move(target.address);
+  owner.original_recipient = asked.original_recipient;
+  owner.notify = asked.notify;
+  return owner;
+}
+
+void add_remote(Transaction& transaction, const Wishes& asked, std::string& address) {
+  if (!transaction.remotes.insert(address).second) return;
+  mailstore::Remote remote;
+  remote.address = std::move(address);
+  remote.original_recipient = asked.original_recipient;
+  remote.notify = asked.notify;
+  transaction.envelope.remotes.push_back(std::move(remote));
+}
+
+void add_owner(Transaction& transaction, const Wishes& asked, routing::Target& target) {
+  auto& owners = transaction.envelope.owners;
+  const auto number = static_cast<std::uint32_t>(target.mailbox);
+  if (owners.size() < many_owners) {
+    // A mailbox reached twice by one message gets one copy.
+    if (std::ranges::any_of(owners, [&](const mailstore::Owner& owner) { return owner.mailbox == target.mailbox; }))
+      return;
+  } else {
+    if (transaction.mailboxes.empty()) {
+      for (const auto& owner : owners) transaction.mailboxes.insert(static_cast<std::uint32_t>(owner.mailbox));
+    }
+    if (!transaction.mailboxes.insert(number).second) return;
+  }
+  owners.push_back(make_owner(asked, target));
+}
+
+}  // namespace
+
 Cause cause_of(routing::Outcome outcome) {
   switch (outcome) {
     case routing::Outcome::found:
@@ -39,42 +88,6 @@ Cause cause_of(routing::Outcome outcome) {
   }
   return Cause::unknown_recipient;
 }
-
-mailstore::Owner make_owner(const CheckRecipient& asked, routing::Target& target) {
-  mailstore::Owner owner;
-  owner.mailbox = target.mailbox;
-  owner.delivered_to = std::move(target.address);
-  owner.original_recipient = asked.original_recipient;
-  owner.notify = asked.notify;
-  return owner;
-}
-
-void add_remote(Transaction& transaction, const CheckRecipient& asked, std::string& address) {
-  if (!transaction.remotes.insert(address).second) return;
-  mailstore::Remote remote;
-  remote.address = std::move(address);
-  remote.original_recipient = asked.original_recipient;
-  remote.notify = asked.notify;
-  transaction.envelope.remotes.push_back(std::move(remote));
-}
-
-void add_owner(Transaction& transaction, const CheckRecipient& asked, routing::Target& target) {
-  auto& owners = transaction.envelope.owners;
-  const auto number = static_cast<std::uint32_t>(target.mailbox);
-  if (owners.size() < many_owners) {
-    // A mailbox reached twice by one message gets one copy.
-    if (std::ranges::any_of(owners, [&](const mailstore::Owner& owner) { return owner.mailbox == target.mailbox; }))
-      return;
-  } else {
-    if (transaction.mailboxes.empty()) {
-      for (const auto& owner : owners) transaction.mailboxes.insert(static_cast<std::uint32_t>(owner.mailbox));
-    }
-    if (!transaction.mailboxes.insert(number).second) return;
-  }
-  owners.push_back(make_owner(asked, target));
-}
-
-}  // namespace
 
 /// Which command may come when: Cause::ok, or why not.
 struct Conversation::Order {
@@ -171,9 +184,11 @@ Step Conversation::on_command(const CommandLine& command) {
   Cause refused = order.at(state_);
   if (!terms_.anonymous && !identity_ && !order.before_auth) refused = Cause::auth_required;
   if (terms_.tls_required && !secure_ && !order.before_tls) refused = Cause::tls_required;
+  // What makes a session, and no mail, goes on: RFC 5321 3.1 lets who is not served say QUIT.
+  if (barred_ && !order.before_tls) refused = *barred_;
   // Its octets follow, whatever the answer is.
   if (command.verb == Verb::bdat) return on_bdat(command.argument, refused);
-  if (refused != Cause::ok) return reply(refused);
+  if (refused != Cause::ok) return reply(refused, message_reply(refused).detail);
 
   const auto without_argument = [&](auto&& act) -> Step {
     if (!command.argument.empty()) return reply(Cause::syntax, "end of line");
@@ -281,10 +296,7 @@ Step Conversation::on_mail(std::string_view argument) {
   }
   Transaction transaction;
   if (mail->sender) {
-    if (mail->sender->domain.empty()) {
-      if (terms_.default_domain.empty()) return reply(Cause::bad_sender, "domain missing");
-      mail->sender->domain = terms_.default_domain;
-    }
+    if (!routing::complete(*mail->sender, terms_.default_domain)) return reply(Cause::bad_sender, "domain missing");
     transaction.envelope.reverse_path = common::format_address(*mail->sender);
   }
   transaction.declared = mail->size;
@@ -319,12 +331,9 @@ Step Conversation::on_rcpt(std::string_view argument) {
   auto rcpt = parse_rcpt(argument, transaction_->envelope.utf8 ? Charset::utf8 : Charset::ascii);
   if (!rcpt) return syntax_error(std::move(rcpt.error()));
   if (terms_.recipients != 0 && transaction_->recipients >= terms_.recipients) return reply(Cause::too_many_recipients);
-  if (rcpt->recipient.domain.empty()) {
-    if (terms_.default_domain.empty()) return reply(Cause::bad_recipient, "domain missing");
-    rcpt->recipient.domain = terms_.default_domain;  // RFC 5321 4.5.1 has <postmaster> so; the others are S07
-  }
+  if (!routing::complete(rcpt->recipient, terms_.default_domain)) return reply(Cause::bad_recipient, "domain missing");
   CheckRecipient question{.recipient = std::move(rcpt->recipient), .declared = transaction_->declared};
-  question.relay = may_relay() ? routing::Relay::allowed : routing::Relay::denied;
+  question.relay = relay_for(terms_, identity_ ? Client::authenticated : Client::stranger);
   question.notify = rcpt->notify;
   question.original_recipient = std::move(rcpt->original_recipient);
   return question;
@@ -333,27 +342,70 @@ Step Conversation::on_rcpt(std::string_view argument) {
 Step Conversation::on_recipient(const CheckRecipient& asked, std::expected<routing::Resolution, Cause> found) {
   if (!found) return reply(found.error());
   if (found->outcome != routing::Outcome::found) return reply(cause_of(found->outcome));
-  const auto& envelope = transaction_->envelope;
-  if (envelope.owners.size() + found->targets.size() > owner_limit ||
-      envelope.remotes.size() + found->remotes.size() > owner_limit) {
-    return reply(Cause::too_many_recipients);
-  }
-  for (auto& target : found->targets) add_owner(*transaction_, asked, target);
-  for (auto& address : found->remotes) add_remote(*transaction_, asked, address);
-  transaction_->drop = transaction_->drop || found->drop;
+  if (!add_recipient(asked, std::move(*found))) return reply(Cause::too_many_recipients);
   if (++transaction_->recipients == 1) transaction_->recipient = common::format_address(asked.recipient);
   state_ = State::rcpt;
   return Send{{Cause::recipient_ok, {}}};
 }
 
-bool Conversation::may_relay() const {
-  return identity_ && terms_.relay_authenticated;
+bool Conversation::add_recipient(const CheckRecipient& asked, routing::Resolution found) {
+  const auto& envelope = transaction_->envelope;
+  if (envelope.owners.size() + found.targets.size() > owner_limit ||
+      envelope.remotes.size() + found.remotes.size() > owner_limit) {
+    return false;
+  }
+  Wishes wishes{asked.original_recipient, asked.notify};
+  if ((asked.notify & mailstore::notify_success) != 0) {
+    // One that is sent on alone is reported where it arrives (RFC 3461 5.2.7.2).
+    const bool expanded = found.targets.size() + found.remotes.size() > 1;
+    if (expanded) wishes.notify = without_success(asked.notify);
+    if (expanded || found.remotes.empty())
+      note_success(asked, expanded ? report::Action::expanded : report::Action::delivered);
+  }
+  for (auto& target : found.targets) add_owner(*transaction_, wishes, target);
+  for (auto& address : found.remotes) add_remote(*transaction_, wishes, address);
+  transaction_->drop = transaction_->drop || found.drop;
+  return true;
+}
+
+void Conversation::clear_recipients() {
+  transaction_->envelope.owners.clear();
+  transaction_->envelope.remotes.clear();
+  transaction_->mailboxes.clear();
+  transaction_->remotes.clear();
+  transaction_->successes.clear();
+}
+
+void Conversation::bar(Reply refusal) {
+  barred_ = refusal.cause;
+  said_ = std::move(refusal.detail);
+}
+
+Step Conversation::on_filtered(Reply refusal) {
+  end_transaction();
+  if (ends_session(refusal)) return Close{std::move(refusal)};
+  return Send{std::move(refusal)};
+}
+
+void Conversation::note_success(const CheckRecipient& asked, report::Action action) {
+  if (transaction_->envelope.reverse_path.empty()) return;
+  report::Recipient success;
+  success.address = common::format_address(asked.recipient);
+  success.original = report::readable_original(asked.original_recipient);
+  success.action = action;
+  success.status = "2.0.0";
+  transaction_->successes.push_back(std::move(success));
 }
 
 Step Conversation::on_message(const MessageEnd& end) {
   const auto answers = message_answers();
   end_transaction();
-  if (end.refused) return Send{message_reply(*end.refused), answers};
+  if (end.refused) {
+    said_ = end.words;
+    auto refusal = message_reply(*end.refused);
+    if (ends_session(refusal)) return Close{std::move(refusal)};
+    return Send{std::move(refusal), answers};
+  }
   ++messages_;
   octets_ += end.octets;
   // RFC 5321 4.2.5: with this the message is ours. It is on stable storage.
@@ -370,6 +422,8 @@ std::uint64_t Conversation::message_answers() const {
 }
 
 Reply Conversation::message_reply(Cause cause) const {
+  if (cause == Cause::filter_said) return {cause, said_};
+  if (cause == Cause::filter_closes) return {cause, terms_.hostname};
   return {cause, cause == Cause::message_too_big ? std::to_string(message_limit()) : std::string{}};
 }
 
@@ -413,7 +467,9 @@ Step Conversation::on_chunk(const Chunk& chunk, std::optional<Cause> refused) {
   if (refused) {
     end_transaction();
     failed_chunk_ = refused;
-    return Send{message_reply(*refused)};
+    auto refusal = message_reply(*refused);
+    if (ends_session(refusal)) return Close{std::move(refusal)};
+    return Send{std::move(refusal)};
   }
   state_ = State::chunks;
   return Send{{Cause::chunk_taken, std::to_string(chunk.octets)}};

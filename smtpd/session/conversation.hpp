@@ -20,6 +20,7 @@
 #include "smtpd/protocol/command.hpp"
 #include "smtpd/protocol/lines.hpp"
 #include "smtpd/protocol/reply.hpp"
+#include "smtpd/report/report.hpp"
 #include "smtpd/routing/resolver.hpp"
 #include "smtpd/session/terms.hpp"
 
@@ -117,6 +118,7 @@ struct Transaction {
   std::unordered_set<std::string> remotes;      ///< of envelope.remotes
   std::uint64_t chunk_octets = 0;               ///< of the chunks so far
   bool drop = false;                            ///< some of envelope.remotes are for the drop folder
+  std::vector<report::Recipient> successes;     ///< of which its sender hears once it is stored
 };
 
 /// How a message ended.
@@ -124,7 +126,11 @@ struct MessageEnd {
   std::optional<Cause> refused;
   std::string id;            ///< when stored
   std::uint64_t octets = 0;  ///< when stored
+  std::string words;         ///< of Cause::filter_said
 };
+
+/// What a recipient's client is told.
+Cause cause_of(routing::Outcome outcome);
 
 class Conversation {
  public:
@@ -136,6 +142,16 @@ class Conversation {
   Step on_helo(const CheckHelo& asked, std::expected<bool, Cause> leads_to_client);
   Step on_sender(std::expected<bool, Cause> own);
   Step on_recipient(const CheckRecipient& asked, std::expected<routing::Resolution, Cause> found);
+  /// What filters make of who connects, of HELO: no mail is taken in this session, whoever asks hears this reply.
+  void bar(Reply refusal);
+  /// Filters do not want what was just agreed to, a sender or DATA.
+  Step on_filtered(Reply refusal);
+  /// Of a filter, for a message or a chunk that is refused with Cause::filter_said.
+  void on_words(std::string words) { said_ = std::move(words); }
+  /// Recipients of the running message beside those of RCPT; false: there are too many.
+  bool add_recipient(const CheckRecipient& asked, routing::Resolution found);
+  /// As add_recipient() and RCPT found them; what LMTP answers is not touched.
+  void clear_recipients();
   Step on_message(const MessageEnd& end);
   /// There is no draft for it: no go-ahead was sent.
   Step on_no_draft(Cause cause);
@@ -181,7 +197,7 @@ class Conversation {
   Step on_mail(std::string_view argument);
   Step on_vrfy(std::string_view argument);
   Step on_rcpt(std::string_view argument);
-  bool may_relay() const;
+  void note_success(const CheckRecipient& asked, report::Action action);
   Step on_bdat(std::string_view argument, Cause refused);
   Step fail_chunk(const Chunk& chunk, Cause cause);
   Reply message_reply(Cause cause) const;
@@ -211,6 +227,8 @@ class Conversation {
   std::optional<Transaction> transaction_;
   /// What the chunks behind one that failed are told: they may be on their way already (RFC 3030 2).
   std::optional<Cause> failed_chunk_;
+  std::optional<Cause> barred_;
+  std::string said_;  ///< of Cause::filter_said
   std::unique_ptr<Exchange> exchange_;
   AuthNote auth_note_;
 };

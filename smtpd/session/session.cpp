@@ -20,18 +20,6 @@ constexpr std::size_t due_reply_octets = 16 * 1024;
 /// sends more than this on is refused.
 constexpr std::size_t held_octets = 4096;
 
-/// Where a recipient leads, and whether there is room.
-mailstore::Result<routing::Resolution> resolve_with_room(mailstore::DirectoryView& directory,
-                                                         const CheckRecipient& question,
-                                                         std::string_view default_domain) {
-  auto found = routing::resolve(directory, question.recipient, default_domain, question.relay);
-  if (!found || found->outcome != routing::Outcome::found) return found;
-  const auto room = routing::check_room(directory, found->targets, question.declared, default_domain);
-  if (!room) return std::unexpected(room.error());
-  found->outcome = *room;
-  return found;
-}
-
 }  // namespace
 
 Session::Session(Services services, common::net::Worker& worker, common::net::Stream stream,
@@ -40,7 +28,8 @@ Session::Session(Services services, common::net::Worker& worker, common::net::St
       worker_(worker),
       stream_(std::move(stream)),
       server_(std::move(server)),
-      peer_(stream_.peer_address()),
+      user_(server_->terms.local ? stream_.peer_user() : std::nullopt),
+      peer_(user_ ? "uid " + std::to_string(*user_) : stream_.peer_address()),
       conversation_(server_->terms, false, [this] {
         return common::auth::Channel{stream_.secure(), stream_.channel_binding("tls-exporter"),
                                      stream_.channel_binding("tls-unique")};
@@ -53,7 +42,8 @@ asio::awaitable<void> Session::run(bool tls_at_once) {
     const bool secured = co_await secure();
     if (!secured) co_return;
   }
-  queue(conversation_.greeting());
+  if (server_->filters) co_await show_connection();
+  if (open_ && replies_.empty()) queue(conversation_.greeting());
   for (;;) {
     bool line_taken = false;
     while (open_) {
@@ -62,7 +52,15 @@ asio::awaitable<void> Session::run(bool tls_at_once) {
       line_taken = true;
       Step step = conversation_.on_line(*line);
       if (chunks_ && !conversation_.in_chunks() && !std::holds_alternative<ReadChunk>(step)) chunks_.reset();
-      if (!perform(step)) co_await perform_waiting(step);
+      if (!perform(step)) {
+        note_for_filters(step, line->text);
+        co_await perform_waiting(step);
+      }
+      // RSET, a greeting anew, a message that never was one.
+      if (filtering_ && filtering_->filters.in_message() && !conversation_.in_transaction()) {
+        input_.keep();
+        co_await filtering_->filters.on_abort();
+      }
       if (replies_.size() >= due_reply_octets) {
         input_.keep();
         co_await flush();
@@ -83,6 +81,7 @@ asio::awaitable<void> Session::run(bool tls_at_once) {
     }
   }
   stream_.close();
+  if (filtering_) co_await filtering_->filters.on_quit();
 }
 
 asio::awaitable<bool> Session::read_more() {
@@ -103,15 +102,20 @@ void Session::limit_line(bool line_taken) {
   line_begun_ = begun;
 }
 
+void Session::say(const Step& step) {
+  if (const auto* send = std::get_if<Send>(&step)) {
+    for (std::uint64_t i = 0; i < send->copies; ++i) queue(send->reply);
+  } else if (const auto* close = std::get_if<Close>(&step)) {
+    queue(close->farewell);
+    open_ = false;
+  }
+}
+
 bool Session::perform(Step& step) {
   for (;;) {
-    if (const auto* send = std::get_if<Send>(&step)) {
-      for (std::uint64_t i = 0; i < send->copies; ++i) queue(send->reply);
-      return true;
-    }
-    if (const auto* close = std::get_if<Close>(&step)) {
-      queue(close->farewell);
-      open_ = false;
+    if (concerns_filters(step)) return false;
+    if (std::holds_alternative<Send>(step) || std::holds_alternative<Close>(step)) {
+      say(step);
       return true;
     }
     if (const auto* sender = std::get_if<CheckSender>(&step)) {
@@ -148,9 +152,15 @@ asio::awaitable<void> Session::perform_waiting(Step& step) {
     const bool secured = co_await secure();
     if (!secured) open_ = false;
     co_return;
+  } else {
+    next = std::move(step);
   }
-  // After a greeting, a message or a log-in the conversation has an answer, and asks nothing that needs waiting.
-  if (open_) perform(next);
+  // After a greeting, a message or a log-in the conversation has an answer, and asks nothing that needs waiting but
+  // filters.
+  if (!open_ || perform(next)) co_return;
+  auto asking = ask_filters(next);
+  const auto last = co_await std::move(asking);
+  say(last);
 }
 
 asio::awaitable<bool> Session::secure() {
@@ -216,22 +226,20 @@ Step Session::check_sender(const CheckSender& question) {
   return conversation_.on_sender(own);
 }
 
+std::expected<routing::Resolution, Cause> Session::resolve_recipient(const CheckRecipient& question) {
+  const auto directory = services_.store.directory();
+  auto found = routing::resolve_with_room(*directory, question.recipient, question.declared,
+                                          server_->terms.default_domain, question.relay);
+  if (found && found->outcome == routing::Outcome::found && found->drop) {
+    if (const auto refused = check_drop(question)) return std::unexpected(*refused);
+  }
+  if (found) return std::move(*found);
+  log::warning("directory.failed", {{"server", server_->terms.server}, {"why", found.error().detail}});
+  return std::unexpected(Cause::store_trouble);
+}
+
 Step Session::check_recipient(const CheckRecipient& question) {
-  std::expected<routing::Resolution, Cause> answer;
-  {
-    const auto directory = services_.store.directory();
-    auto found = resolve_with_room(*directory, question, server_->terms.default_domain);
-    if (found) {
-      answer = std::move(*found);
-    } else {
-      log::warning("directory.failed", {{"server", server_->terms.server}, {"why", found.error().detail}});
-      answer = std::unexpected(Cause::store_trouble);
-    }
-  }
-  if (answer && answer->outcome == routing::Outcome::found && answer->drop) {
-    if (const auto refused = check_drop(question)) answer = std::unexpected(*refused);
-  }
-  Step step = conversation_.on_recipient(question, std::move(answer));
+  Step step = conversation_.on_recipient(question, resolve_recipient(question));
   log_refused_recipient(question, step);
   return step;
 }

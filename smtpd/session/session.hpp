@@ -2,8 +2,12 @@
 
 #include <asio/awaitable.hpp>
 #include <chrono>
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "common/auth/guard.hpp"
 #include "common/auth/verifier.hpp"
@@ -13,11 +17,14 @@
 #include "common/net/tls_context.hpp"
 #include "common/net/worker.hpp"
 
+#include "mailstore/queue.hpp"
 #include "mailstore/store.hpp"
 
 #include "smtpd/folders/drop_folder.hpp"
+#include "smtpd/milter/filters.hpp"
 #include "smtpd/protocol/data_reader.hpp"
 #include "smtpd/protocol/input.hpp"
+#include "smtpd/report/reporter.hpp"
 #include "smtpd/session/client_name.hpp"
 #include "smtpd/session/conversation.hpp"
 #include "smtpd/session/incoming_message.hpp"
@@ -29,6 +36,8 @@ namespace smtpd {
 struct VirtualServer {
   Terms terms;
   std::shared_ptr<const common::net::TlsContext> tls;  ///< null: no certificate
+  std::shared_ptr<const milter::FilterTerms> filters;  ///< null: none
+  report::Reporting reporting;
   std::chrono::milliseconds idle_timeout{};
   std::shared_ptr<folders::DropFolder> drop;  ///< null: it has no home
 };
@@ -39,6 +48,20 @@ struct Services {
   common::auth::Verifier& verifier;
   common::auth::Guard& guard;
   common::dns::Resolver& resolver;
+};
+
+/// What a session keeps for the sake of its filters.
+struct Filtering {
+  Filtering(common::net::Worker& worker, common::dns::Resolver& resolver,
+            std::shared_ptr<const milter::FilterTerms> terms)
+      : filters(worker, resolver, std::move(terms)) {}
+  struct Recipient {
+    CheckRecipient asked;
+    routing::Resolution found;
+  };
+  milter::Filters filters;
+  std::string line;                   ///< the command that they are asked about
+  std::vector<Recipient> recipients;  ///< of the running message: a filter may take one away again
 };
 
 /// One SMTP connection, from greeting to close. Stays on its worker's thread and where it was made: the conversation
@@ -56,6 +79,8 @@ class Session {
  private:
   /// What needs no waiting is done, up to the conversation's next wish; true: nothing is left of `step`.
   bool perform(Step& step);
+  /// Send or Close.
+  void say(const Step& step);
   asio::awaitable<void> perform_waiting(Step& step);
   asio::awaitable<Step> read_message(Reply go_ahead);
   asio::awaitable<MessageEnd> receive(mailstore::Draft draft);
@@ -63,7 +88,13 @@ class Session {
   asio::awaitable<void> skip_chunk(std::uint64_t octets);
   /// Fills the empty input; false: there is nothing more, and the session has ended.
   asio::awaitable<bool> read_more();
-  asio::awaitable<MessageEnd> store(mailstore::Draft draft, mailstore::BodyFacts facts);
+  /// The message is in: filters, then the store.
+  asio::awaitable<MessageEnd> finish(mailstore::Draft draft, mailstore::BodyFacts facts);
+  asio::awaitable<MessageEnd> store(mailstore::Draft draft, mailstore::BodyFacts facts, std::string hold);
+  struct Success;
+  std::optional<Success> success_of(mailstore::MessageId id, const mailstore::Envelope& envelope);
+  asio::awaitable<void> report_success(Success success);
+  mailstore::OpenMessage open_stored(const Success& success);
   DataLimits data_limits() const;
   MissingFields missing_fields(mailstore::MessageId id) const;
   /// Waits, but not for long, for the client's name.
@@ -79,7 +110,23 @@ class Session {
   asio::awaitable<bool> secure();
   asio::awaitable<void> flush();
 
+  // Filters (session_filters.cpp); all but the first two only where there are any.
+  bool concerns_filters(const Step& step) const;
+  void note_for_filters(const Step& step, std::string_view line);
+  asio::awaitable<void> show_connection();
+  asio::awaitable<Step> ask_filters(Step& step);
+  asio::awaitable<Step> ask_about_recipient(const CheckRecipient& question);
+  /// The refusal of DATA; nullopt: none.
+  asio::awaitable<std::optional<Reply>> ask_about_data(mailstore::MessageId id);
+  /// How the message ends, if not in the store; `hold`: it is to be held there, and why.
+  asio::awaitable<std::optional<MessageEnd>> ask_about_message(mailstore::Draft& draft, mailstore::BodyFacts& facts,
+                                                               std::string& hold);
+  void apply_edits(const milter::Edits& edits, std::string_view id);
+  bool add_for_filter(const milter::RecipientEdit& edit);
+  void update_facts();
+
   Step check_sender(const CheckSender& question);
+  std::expected<routing::Resolution, Cause> resolve_recipient(const CheckRecipient& question);
   Step check_recipient(const CheckRecipient& question);
   std::optional<Cause> check_drop(const CheckRecipient& question) const;
   struct Found;
@@ -107,6 +154,7 @@ class Session {
   common::net::Worker& worker_;
   common::net::Stream stream_;
   std::shared_ptr<const VirtualServer> server_;
+  std::optional<std::uint32_t> user_;  ///< of a program on this machine
   std::string peer_;
   std::unique_ptr<ClientName> name_;  ///< null: nobody wants to know
   Conversation conversation_;
@@ -115,6 +163,7 @@ class Session {
   std::unique_ptr<common::net::TlsFacts> tls_;
   std::unique_ptr<common::auth::Guard::Attempt> attempt_;  ///< a log-in that has begun
   std::unique_ptr<IncomingMessage> chunks_;                ///< a message of which some chunks are in
+  std::unique_ptr<Filtering> filtering_;                   ///< null: there are no filters
   bool open_ = true;
   bool line_begun_ = false;  ///< its deadline is set
 };

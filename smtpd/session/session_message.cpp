@@ -44,6 +44,11 @@ asio::awaitable<Step> Session::read_message(Reply go_ahead) {
   co_await settle_name();
   auto draft = co_await services_.store.begin();
   if (!draft) co_return conversation_.on_no_draft(*refuse(draft.error(), {}).refused);
+  if (filtering_) {
+    auto asking = ask_about_data(draft->id());
+    auto refused = co_await std::move(asking);
+    if (refused) co_return conversation_.on_filtered(std::move(*refused));
+  }
   queue(go_ahead);
   co_await flush();
   const MessageEnd end = co_await receive(std::move(*draft));
@@ -61,7 +66,7 @@ DataLimits Session::data_limits() const {
 }
 
 MissingFields Session::missing_fields(mailstore::MessageId id) const {
-  if (!server_->terms.submission) return {};
+  if (!server_->terms.submission && !server_->terms.local) return {};
   return {format_date_field(std::chrono::floor<std::chrono::seconds>(worker_.clock().wall())),
           format_message_id_field(mailstore::format_id(id), server_->terms.hostname)};
 }
@@ -93,7 +98,7 @@ asio::awaitable<MessageEnd> Session::receive(mailstore::Draft draft) {
   input_.keep();
   if (auto refused = refusal_of(incoming)) co_return std::move(*refused);
   const auto facts = incoming.facts();
-  co_return co_await store(incoming.take(), facts);
+  co_return co_await finish(incoming.take(), facts);
 }
 
 /// A chunk that cannot be used is read to its end all the same (RFC 3030 2).
@@ -108,6 +113,19 @@ asio::awaitable<Step> Session::read_chunk(Chunk chunk) {
       co_return chunk.last ? conversation_.on_message(end) : conversation_.on_chunk(chunk, end.refused);
     }
     const auto id = draft->id();
+    if (filtering_) {
+      auto asking = ask_about_data(id);
+      auto refused = co_await std::move(asking);
+      if (refused) {
+        co_await skip_chunk(chunk.octets);
+        if (!open_) co_return Step{};
+        MessageEnd end;
+        end.refused = refused->cause;
+        end.words = refused->detail;
+        conversation_.on_words(refused->detail);
+        co_return chunk.last ? conversation_.on_message(end) : conversation_.on_chunk(chunk, end.refused);
+      }
+    }
     chunks_ = std::make_unique<IncomingMessage>(std::move(*draft), received_line(id), data_limits(), missing_fields(id),
                                                 Framing::counted);
   }
@@ -136,7 +154,7 @@ asio::awaitable<Step> Session::read_chunk(Chunk chunk) {
   const auto facts = chunks_->facts();
   auto draft = chunks_->take();
   chunks_.reset();
-  const MessageEnd end = co_await store(std::move(draft), facts);
+  const MessageEnd end = co_await finish(std::move(draft), facts);
   co_return conversation_.on_message(end);
 }
 
@@ -173,7 +191,26 @@ struct Session::Accepted {
   std::uint64_t octets = 0;
 };
 
-asio::awaitable<MessageEnd> Session::store(mailstore::Draft draft, mailstore::BodyFacts facts) {
+/// What RFC 3461 wants told of a message that was stored.
+struct Session::Success {
+  mailstore::MessageId id;
+  mailstore::Envelope envelope;                    ///< without recipients
+  std::optional<mailstore::MailboxNumber> reader;  ///< one of those who have it; nullopt: it is in the queue alone
+  std::vector<report::Recipient> recipients;
+};
+
+asio::awaitable<MessageEnd> Session::finish(mailstore::Draft draft, mailstore::BodyFacts facts) {
+  std::string hold;
+  if (filtering_) {
+    auto asking = ask_about_message(draft, facts, hold);
+    auto end = co_await std::move(asking);
+    if (end) co_return std::move(*end);
+  }
+  auto storing = store(std::move(draft), facts, std::move(hold));
+  co_return co_await std::move(storing);
+}
+
+asio::awaitable<MessageEnd> Session::store(mailstore::Draft draft, mailstore::BodyFacts facts, std::string hold) {
   MessageEnd end;
   end.id = mailstore::format_id(draft.id());
   end.octets = facts.octets;
@@ -184,14 +221,76 @@ asio::awaitable<MessageEnd> Session::store(mailstore::Draft draft, mailstore::Bo
       end.octets};
   const auto drop = conversation_.transaction()->drop ? server_->drop : nullptr;
   if (drop) drop->expect(facts.octets);
-  const auto stored = co_await services_.store.accept(std::move(draft), std::move(envelope), facts);
+  auto success = success_of(draft.id(), envelope);
+  auto storing = hold.empty() ? services_.store.accept(std::move(draft), std::move(envelope), facts)
+                              : services_.store.accept_held(std::move(draft), std::move(envelope), facts, hold);
+  const auto stored = co_await std::move(storing);
   if (!stored) {
     if (drop) drop->forget(facts.octets);
     conversation_.transaction()->envelope.reverse_path = std::move(accepted.from);
     co_return refuse(stored.error(), end.id);
   }
   log_accepted(accepted);
+  if (!hold.empty()) log::info("message.held", {{"id", end.id}, {"why", hold}, {"server", server_->terms.server}});
+  // Before the 250, so that who asked for a report has it once the message is acknowledged; nobody else waits for it.
+  if (success) co_await report_success(std::move(*success));
   co_return end;
+}
+
+std::optional<Session::Success> Session::success_of(mailstore::MessageId id, const mailstore::Envelope& envelope) {
+  auto& recipients = conversation_.transaction()->successes;
+  if (recipients.empty()) return std::nullopt;
+  Success success{id, {}, {}, std::move(recipients)};
+  success.envelope.reverse_path = envelope.reverse_path;
+  success.envelope.envelope_id = envelope.envelope_id;
+  success.envelope.return_content = envelope.return_content;
+  success.envelope.utf8 = envelope.utf8;
+  if (!envelope.owners.empty()) success.reader = envelope.owners.front().mailbox;
+  return success;
+}
+
+/// Without octets if it has gone already, which is no reason not to report.
+mailstore::OpenMessage Session::open_stored(const Success& success) {
+  const auto scratch = worker_.scratch();
+  if (!success.reader) {
+    auto opened = services_.store.queue().open_message(success.id, scratch, 0);
+    return opened ? std::move(*opened) : mailstore::OpenMessage{};
+  }
+  const auto view = services_.store.peek(*success.reader);
+  if (!view) return {};
+  const auto entry = services_.store.find(*view, success.id);
+  if (!entry || !*entry) return {};
+  auto opened = services_.store.open_message(*success.reader, **entry, scratch, 0);
+  return opened ? std::move(*opened) : mailstore::OpenMessage{};
+}
+
+/// RFC 3461 5.2.2, 5.2.7.3: "delivered", "expanded". What cannot be told is in the log: the message itself is stored.
+asio::awaitable<void> Session::report_success(Success success) {
+  const auto id = mailstore::format_id(success.id);
+  const auto at = std::chrono::floor<std::chrono::seconds>(worker_.clock().wall());
+  for (auto& recipient : success.recipients) recipient.tried = at;
+  const auto original = open_stored(success);
+  report::Reporter reporter{services_.store, worker_.clock()};
+  auto making =
+      reporter.make(server_->reporting, success.id, success.envelope, original, std::move(success.recipients));
+  auto made = co_await std::move(making);
+  if (!made) {
+    const bool trouble = made.error() == report::Reporter::Refusal::trouble;
+    log::write(trouble ? common::config::LogLevel::warning : common::config::LogLevel::info, "message.not_reported",
+               {{"id", id},
+                {"to", success.envelope.reverse_path},
+                {"why", trouble ? "the store could not take the report" : "nobody is there"}});
+    co_return;
+  }
+  const auto report_id = mailstore::format_id(made->draft.id());
+  auto accepting = services_.store.accept(std::move(made->draft), std::move(made->envelope), made->facts);
+  const auto accepted = co_await std::move(accepting);
+  if (!accepted) {
+    log::warning("message.not_reported",
+                 {{"id", id}, {"to", success.envelope.reverse_path}, {"why", accepted.error().detail}});
+    co_return;
+  }
+  log::info("message.report", {{"id", report_id}, {"about", id}, {"to", success.envelope.reverse_path}});
 }
 
 void Session::log_accepted(const Accepted& accepted) {
@@ -214,7 +313,8 @@ std::string Session::received_line(mailstore::MessageId id) {
   Trace trace;
   trace.helo = conversation_.helo();
   trace.name = client_name();
-  trace.address = peer_;
+  trace.address = user_ ? "unix" : std::string_view{peer_};
+  trace.user = user_;
   trace.hostname = server_->terms.hostname;
   trace.id = id_text;
   if (transaction.recipients == 1) trace.recipient = transaction.recipient;

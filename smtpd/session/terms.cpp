@@ -6,11 +6,13 @@ Terms make_terms(const common::config::Server& server) {
   // Counts are not negative: the configuration's table of ranges sees to it.
   const auto count = [](std::int64_t value) { return static_cast<std::uint64_t>(value); };
   Terms terms;
-  terms.server = server.id;
+  // What programs of this machine send is that server's mail (make_local_server).
+  terms.server = server.id.substr(0, server.id.find('/'));
   terms.hostname = server.hostname;
   terms.default_domain = server.default_domain;
   terms.lmtp = server.kind == common::config::Kind::lmtp;
   terms.submission = server.role == common::config::Role::submission;
+  terms.local = server.role == common::config::Role::local;
   terms.has_certificate = !server.tls.certificate.empty();
   terms.tls_required = server.tls.required;
   terms.anonymous = server.auth.anonymous;
@@ -33,6 +35,11 @@ Terms make_terms(const common::config::Server& server) {
                       : dots == "no" ? folders::DotStuffed::no
                                      : folders::DotStuffed::unknown;
   return terms;
+}
+
+routing::Relay relay_for(const Terms& terms, Client client) {
+  const bool may = terms.local || (client == Client::authenticated && terms.relay_authenticated);
+  return may ? routing::Relay::allowed : routing::Relay::denied;
 }
 
 }  // namespace smtpd

@@ -8,6 +8,7 @@
 
 #include "smtpd/folders/pickup_head.hpp"
 #include "smtpd/protocol/data_reader.hpp"
+#include "smtpd/routing/resolver.hpp"
 
 namespace smtpd {
 
@@ -21,6 +22,7 @@ struct Terms {
   std::string default_domain;
   bool lmtp = false;        ///< the kind: RFC 2033
   bool submission = false;  ///< the role: people who authenticate
+  bool local = false;       ///< programs of this machine, by their user: they may send to everybody
   bool has_certificate = false;
   bool tls_required = false;
   bool anonymous = true;  ///< mail without authentication
@@ -40,5 +42,9 @@ struct Terms {
 };
 
 Terms make_terms(const common::config::Server& server);
+
+enum class Client : std::uint8_t { stranger, authenticated };
+/// Whether this client may send to domains that are not ours (S41).
+routing::Relay relay_for(const Terms& terms, Client client);
 
 }  // namespace smtpd

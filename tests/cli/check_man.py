@@ -127,7 +127,7 @@ def check_usage(program, page):
 
 
 # Pages of other packages that ours speak of.
-OTHERS = {("logrotate", "8"), ("mutt", "1"), ("systemd", "1"), ("crypt", "3"), ("systemd.socket", "5"), ("sysusers.d", "5"), ("tmpfiles.d", "5")}
+OTHERS = {("mail", "1"), ("logrotate", "8"), ("mutt", "1"), ("systemd", "1"), ("crypt", "3"), ("systemd.socket", "5"), ("sysusers.d", "5"), ("tmpfiles.d", "5")}
 
 
 def check_references(pages):

@@ -57,6 +57,17 @@ class Config(PostOffice):
         self.assertEqual(answer.status, 2)
         self.assertIn("no.pem", answer.err)
 
+    def test_password_file_that_is_not_there(self):
+        """S58"""
+        account = '[outbound]\nsmart_host = "relay.test"\nusername = "us"\npassword_file = "{}/password"\n'
+        self.write_config(server=SERVER + account.format(self.folder), user="")
+        self.done("store", "init")
+        answer = self.run_tool("config", "check")
+        self.assertEqual(answer.status, 2)
+        self.assertIn("mx.toml: outbound.password_file: cannot read", answer.err)
+        (self.folder / "password").write_text("secret\n")
+        self.done("config", "check")
+
     def test_missing_file(self):
         answer = self.run_raw("-c", str(self.folder / "nothing.toml"), "config", "check")
         self.assertEqual(answer.status, 2)

@@ -12,6 +12,7 @@ BUILD = pathlib.Path(os.environ["PENNYPOST"]).resolve().parents[1]
 # Under the prefix; libraries' own files there are none.
 EXPECTED = """\
 bin/pennypost
+bin/pennypost-sendmail
 lib/systemd/system/pennypost-pop3d.service
 lib/systemd/system/pennypost-pop3d.socket
 lib/systemd/system/pennypost-smtpd.service
@@ -21,10 +22,12 @@ lib/tmpfiles.d/pennypost.conf
 sbin/pennypost-pop3d
 sbin/pennypost-smtpd
 share/bash-completion/completions/pennypost
+share/bash-completion/completions/pennypost-sendmail
 share/doc/pennypost/examples/pennypost.toml
 share/doc/pennypost/examples/servers/mx.toml
 share/doc/pennypost/examples/servers/pop3.toml
 share/doc/pennypost/examples/servers/submission.toml
+share/man/man1/pennypost-sendmail.1
 share/man/man1/pennypost.1
 share/man/man5/pennypost.toml.5
 share/man/man8/pennypost-pop3d.8
@@ -47,7 +50,7 @@ class Install(unittest.TestCase):
         self.assertEqual([path for path in self.folder.rglob("*") if not path.is_dir() and self.prefix not in path.parents], [])
 
     def test_programs_run(self):
-        for name in ("bin/pennypost", "sbin/pennypost-smtpd", "sbin/pennypost-pop3d"):
+        for name in ("bin/pennypost", "bin/pennypost-sendmail", "sbin/pennypost-smtpd", "sbin/pennypost-pop3d"):
             done = subprocess.run([str(self.prefix / name), "--version"], capture_output=True, text=True, timeout=60)
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertRegex(done.stdout, r"[0-9]+\.[0-9]+\.[0-9]+$")

@@ -17,6 +17,7 @@ COMMANDS = {
     "mailbox": ["add", "set", "remove", "list", "stat", "show", "passwd", "lock", "unlock"],
     "alias": ["add", "remove", "list", "show"],
     "message": ["list", "show", "delete"],
+    "route": ["test"],
     "store": ["init", "check", "stat"],
     "config": ["check", "show"],
     "status": [],

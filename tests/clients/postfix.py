@@ -22,7 +22,7 @@ PR_SET_CHILD_SUBREAPER = 36
 GUARDED = '"$@" </dev/null & read -r _; kill "$!" 2>/dev/null; wait "$!"'
 
 MASTER = """\
-127.0.0.1:{port} inet n - n - - smtpd
+{listeners}
 pickup    unix  n - n 1    1 pickup
 cleanup   unix  n - n -    0 cleanup
 qmgr      unix  n - n 1    1 qmgr
@@ -34,6 +34,7 @@ trace     unix  - - n -    0 bounce
 verify    unix  - - n -    1 verify
 proxymap  unix  - - n -    - proxymap
 smtp      unix  - - n -    - smtp
+virtual   unix  - n n -    - virtual
 lmtp      unix  - - n -    - lmtp
 error     unix  - - n -    - error
 retry     unix  - - n -    - error
@@ -73,9 +74,10 @@ def adopt():
 
 
 class Postfix:
-    """Use as a context manager. `settings` are lines of main.cf. Mail is handed to it at `port`."""
+    """Use as a context manager. `settings` are lines of main.cf. Mail is handed to it at `port`, of 127.0.0.1 or of the
+    addresses in `listeners`, each with settings of its own. What is for `mailboxes` lies in Maildirs."""
 
-    def __init__(self, folder, settings):
+    def __init__(self, folder, settings, listeners=None, mailboxes=()):
         reason = missing()
         if reason:
             raise unittest.SkipTest(reason)
@@ -83,13 +85,15 @@ class Postfix:
         self.etc, self.queue = self.folder / "etc", self.folder / "queue"
         self.logfile = self.folder / "log"
         self.port = free_port()
+        self.listeners = listeners or {"127.0.0.1": {}}
+        self.mailboxes = mailboxes
         self.process = None
         self._write(settings)
 
     def _write(self, settings):
         owner = pwd.getpwnam(OWNER).pw_uid
         for folder in (self.etc, self.queue, self.folder / "data"):
-            folder.mkdir(parents=True)
+            folder.mkdir(parents=True, exist_ok=True)
         # What postfix-script makes of a queue directory.
         for name in ("active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "private", "saved",
                      "trace", "public", "maildrop"):
@@ -97,6 +101,8 @@ class Postfix:
             os.chown(self.queue / name, owner, -1)
         (self.queue / "pid").mkdir()
         os.chown(self.folder / "data", owner, -1)
+        (self.folder / "mail").mkdir()
+        os.chown(self.folder / "mail", owner, -1)
         base = {
             "compatibility_level": "3.6", "queue_directory": self.queue, "data_directory": self.folder / "data",
             "command_directory": ROOT / "usr/sbin", "daemon_directory": ROOT / "usr/lib/postfix/sbin",
@@ -110,9 +116,20 @@ class Postfix:
             "disable_dns_lookups": "yes", "smtputf8_enable": "yes", "enable_long_queue_ids": "no",
             "smtpd_tls_security_level": "none", "local_header_rewrite_clients": "", "minimal_backoff_time": "1h",
         }
+        if self.mailboxes:
+            base.update({
+                "virtual_mailbox_domains": ", ".join(sorted({address.partition("@")[2] for address in self.mailboxes})),
+                "virtual_mailbox_maps": "inline:{ " + ", ".join(f"{{ {each} = {each}/ }}" for each in self.mailboxes) + " }",
+                "virtual_mailbox_base": self.folder / "mail", "virtual_mailbox_limit": "0", "virtual_minimum_uid": "1",
+                "virtual_uid_maps": f"static:{owner}", "virtual_gid_maps": f"static:{pwd.getpwnam(OWNER).pw_gid}",
+            })
         base.update(settings)
         (self.etc / "main.cf").write_text("".join(f"{key} = {value}\n" for key, value in base.items()))
-        (self.etc / "master.cf").write_text(MASTER.format(port=self.port))
+        listeners = []
+        for address, own in self.listeners.items():
+            listeners.append(f"{address}:{self.port} inet n - n - - smtpd")
+            listeners += [f"  -o {{ {key} = {value} }}" for key, value in own.items()]
+        (self.etc / "master.cf").write_text(MASTER.format(listeners="\n".join(listeners)))
 
     def __enter__(self):
         adopt()
@@ -157,8 +174,11 @@ class Postfix:
         if self.process.poll() is not None:
             raise AssertionError(f"Postfix ended with {self.process.returncode}: {self.said()}")
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=5) as probe:
-                return probe.recv(100).startswith(b"220 ")
+            for address in self.listeners:
+                with socket.create_connection((address, self.port), timeout=5) as probe:
+                    if not probe.recv(100).startswith(b"220 "):
+                        return False
+            return True
         except OSError:
             return False
 
@@ -167,6 +187,21 @@ class Postfix:
 
     def log(self):
         return self.logfile.read_text(errors="backslashreplace") if self.logfile.exists() else ""
+
+    def mail(self, address, count=0, seconds=30):
+        """What lies in a mailbox as it is stored, with LF, once there are so many; the oldest first."""
+        folder = self.folder / "mail" / address / "new"
+        def listed():
+            return sorted(folder.iterdir()) if folder.exists() else []
+        try:
+            wait_for(lambda: len(listed()) >= count, seconds, f"{count} messages for {address}")
+        except AssertionError as trouble:
+            raise AssertionError(f"{trouble}; there are {len(listed())}\n{self.said()[-3000:]}") from None
+        return [path.read_bytes() for path in listed()]
+
+    def empty(self):
+        for path in (self.folder / "mail").glob("*/new/*"):
+            path.unlink()
 
     def fates(self, recipients, seconds=60):
         """address -> (status, what the next server said), once all of these have one: reports of failures are on their way too."""

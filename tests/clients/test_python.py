@@ -44,6 +44,34 @@ class Smtplib(ClientCase):
             self.assertTrue(self.authenticated(mechanism))
         self.assertEqual(len(self.mailbox()), 2)
 
+    def test_report_of_success(self):
+        """RFC 3461, RFC 3464: read by Python's email package."""
+        sender = f"asks.for.reports@{DOMAIN}"
+        self.suite.add_mailbox(sender)
+        octets = letter(self.address, "hello", sender=sender)
+        with self.smtp() as client:
+            client.sendmail(sender, [self.address], octets, mail_options=["BODY=8BITMIME", "ENVID=e+2B1"],
+                            rcpt_options=["NOTIFY=SUCCESS", f"ORCPT=rfc822;{self.address}"])
+        self.assert_one_letter(octets, sender=sender, protocol="ESMTP")
+        # It is there as soon as the message is acknowledged.
+        (got,) = self.mailbox(sender)
+        report = email.message_from_bytes(got, policy=email.policy.default)
+        self.assertEqual(report.defects, [])
+        self.assertEqual((report["Return-Path"], report["Auto-Submitted"]), ("<>", "auto-replied"))
+        self.assertEqual((report.get_content_type(), report.get_param("report-type")),
+                         ("multipart/report", "delivery-status"))
+        text, status, returned = report.iter_parts()
+        self.assertIn("was delivered", text.get_content())
+        self.assertEqual(status.get_content_type(), "message/delivery-status")
+        message, recipient = status.get_payload()
+        self.assertEqual(message["Original-Envelope-Id"], "e+1")
+        self.assertTrue(message["Reporting-MTA"].startswith("dns; "))
+        self.assertEqual((recipient["Action"], recipient["Status"]), ("delivered", "2.0.0"))
+        self.assertEqual(recipient["Original-Recipient"], f"rfc822;{self.address}")
+        self.assertEqual(recipient["Final-Recipient"], f"rfc822;{self.address}")
+        self.assertEqual(returned.get_content_type(), "text/rfc822-headers")
+        self.assertIn(f"To: <{self.address}>\r\n", returned.get_payload())
+
     def test_tls_from_the_first_byte(self):
         octets = letter(self.address, sender=self.address)
         with self.smtp(tls=True) as client:

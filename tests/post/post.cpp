@@ -129,7 +129,7 @@ int main(int argc, char** argv) {
   message.octets = message.stored_octets = octets.size();
   for (const auto& each : to) message.recipients.push_back({each, notify_failure, {}});
 
-  const auto via = parse_host_port(where, 25);
+  const auto via = common::parse_host_port(where, 25);
   const auto unchecked = common::net::TlsClientContext::load(common::net::TlsClientContext::Peer::anyone);
   const auto verified = common::net::TlsClientContext::load(common::net::TlsClientContext::Peer::named, issuers);
   if (!via || !unchecked || !verified || descriptor.get() < 0) {

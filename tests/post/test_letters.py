@@ -2,13 +2,17 @@
 import email
 import email.policy
 import os
+import pathlib
 import random
 import subprocess
+import sys
 import tempfile
 import unittest
 from email.message import EmailMessage
 
-from stub_smtp import StubSmtp
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+
+from stub_smtp import StubSmtp  # noqa: E402
 
 POST = os.environ["POST"]
 SMTP = email.policy.SMTPUTF8.clone(cte_type="8bit")

@@ -76,7 +76,8 @@ class Failed(Exception):
 
 class Suite:
     """Use as a context manager. `settings` change the configuration: {"mx": {"messages.size": "1KB"}, "suite": {...}};
-    None in place of a value takes the key away. An "lmtp" server is there when settings has one, on TCP and on run/lmtp."""
+    None in place of a value takes the key away. An "lmtp" server is there when settings has one, on TCP and on run/lmtp;
+    so is any other that settings describe."""
 
     def __init__(self, settings=None, domain=DOMAIN, start=True):
         self.build = build_folder()
@@ -109,6 +110,8 @@ class Suite:
         if "lmtp" in settings:
             base["lmtp"] = {"kind": "lmtp", "listen": ["127.0.0.1:0", f"unix:{self.folder}/run/lmtp"],
                             "hostname": "mx.example.test"}
+        for name in settings:
+            base.setdefault(name, {})
         for name, server in base.items():
             if name != "suite":
                 server.update({"default_domain": self.domain, "tls.certificate": self.certificate, "tls.key": self.key,

@@ -18,6 +18,12 @@ ELSEWHERE = {
     "auth_barred": "clients/test_guessing.py",
     "helo_unverified": "clients/test_dns.py",
     "store_trouble": "unit/smtp/conversation.cpp",
+    "filter_refused": "clients/test_milter.py",
+    "filter_deferred": "clients/test_milter.py",
+    "filter_gone": "clients/test_milter.py",
+    "filter_gone_for_good": "clients/test_milter.py",
+    "filter_said": "clients/test_milter.py",
+    "filter_closes": "clients/test_milter.py",
     "shutting_down": "clients/test_lifecycle.py",
 }
 

@@ -3,13 +3,14 @@
 
 _pennypost_commands() {
   case "$1" in
-    '') echo 'domain mailbox alias message queue badmail store config guard server status reload' ;;
+    '') echo 'domain mailbox alias message queue badmail route store config guard server status reload' ;;
     domain) echo 'add set remove list show lock unlock' ;;
     mailbox) echo 'add set remove restore rename list stat show passwd lock unlock' ;;
     alias) echo 'add remove list show' ;;
     message) echo 'list show delete' ;;
     queue) echo 'list why show export stat hold release retry delete bounce reroute flush suspend resume' ;;
     badmail) echo 'list show retry export purge add' ;;
+    route) echo 'test' ;;
     store) echo 'init check rebuild compact stat' ;;
     config) echo 'check show' ;;
     guard) echo 'clear' ;;
@@ -44,6 +45,7 @@ _pennypost_options() {
     'badmail retry' | 'badmail purge') echo "$badmail --all --dry-run $everywhere" ;;
     'badmail export') echo "$badmail --all --dry-run --output $everywhere" ;;
     'badmail add') echo "--reason $everywhere" ;;
+    'route test') echo "--server --sender --no-dns $everywhere" ;;
     'store init') echo "--if-not-exists $everywhere" ;;
     'store check') echo "--repair $everywhere" ;;
     'store compact') echo "--all $everywhere" ;;
@@ -55,6 +57,11 @@ _pennypost_options() {
 # The first column of a list, without its title.
 _pennypost_names() {
   pennypost "${_pennypost_config[@]}" "$@" 2>/dev/null </dev/null | sed -e 1d -e 's/ .*//' -e 1001q
+}
+
+# The virtual servers, by their files.
+_pennypost_servers() {
+  pennypost "${_pennypost_config[@]}" config show 2>/dev/null </dev/null | sed -n 's|^# .*/servers/\(.*\)\.toml$|\1|p'
 }
 
 _pennypost() {
@@ -73,8 +80,8 @@ _pennypost() {
         _pennypost_config=(-c "${typed[i + 1]}")
         ((i++))
         ;;
-      --alias-of | --hash | --quota | --max-messages | --domain | --state | --sender | --recipient | --older | --newer | --error | --reason | --to | --output | \
-        --route | --security | --username | --password-file | --rate | --connections | --cause | --server)
+      --alias-of | --hash | --quota | --max-messages | --domain | --state | --sender | --recipient | --older | --newer | --error | --reason | --to | --output | --server | \
+        --route | --security | --username | --password-file | --rate | --connections | --cause)
         ((i++))
         ;;
       -*) ;;
@@ -111,11 +118,15 @@ _pennypost() {
       COMPREPLY=($(compgen -W 'bad-pickup-file general-failure hop-count ndr-of-dsn no-recipients by-event' -- "$current"))
       return
       ;;
+    --server)
+      COMPREPLY=($(compgen -W "$(_pennypost_servers)" -- "$current"))
+      return
+      ;;
     --output | --password-file)
       COMPREPLY=($(compgen -f -- "$current"))
       return
       ;;
-    --hash | --quota | --max-messages | --domain | --sender | --recipient | --older | --newer | --error | --reason | --to | --route | --username | --rate | --connections | --server) return ;;
+    --hash | --quota | --max-messages | --domain | --sender | --recipient | --older | --newer | --error | --reason | --to | --route | --username | --rate | --connections) return ;;
   esac
 
   if [[ $current == -* ]]; then
@@ -132,6 +143,7 @@ _pennypost() {
       'mailbox set' | 'mailbox remove' | 'mailbox rename' | 'mailbox show' | 'mailbox passwd' | 'mailbox lock' | 'mailbox unlock' | 'message list')
         [[ -z $first ]] && words=$(_pennypost_names mailbox list)
         ;;
+      'route test') [[ -z $first ]] && words="$(_pennypost_names mailbox list) $(_pennypost_names alias list)" ;;
       'alias remove' | 'alias show') [[ -z $first ]] && words=$(_pennypost_names alias list) ;;
       'alias add') [[ -n $first ]] && words=$(_pennypost_names mailbox list) ;;
       'queue why' | 'queue show' | 'queue export' | 'queue hold' | 'queue release' | 'queue retry' | 'queue delete' | 'queue bounce' | 'queue reroute')

@@ -76,8 +76,12 @@ std::vector<Finding> find_unreachable(const Config& config) {
     if (!server.home.empty() && std::filesystem::exists(server.home, error)) try_path({i, "home"}, server.home, X_OK);
     for (const char* const folder : {"pickup", "drop", "badmail"}) {
       const auto place = server.home / folder;
-      if (!server.home.empty() && std::filesystem::exists(place, error)) try_path({i, "home"}, place, R_OK | W_OK | X_OK);
+      if (!server.home.empty() && std::filesystem::exists(place, error))
+        try_path({i, "home"}, place, R_OK | W_OK | X_OK);
     }
+    // Read when smtpd has become its user already.
+    const auto& password_file = server.outbound.password_file;
+    if (!password_file.empty()) try_path({i, "outbound.password_file"}, password_file, R_OK);
     for (const auto& listen : server.listen) {
       if (!listen.path.empty())
         try_path({i, "listen", "", true}, std::filesystem::path{listen.path}.parent_path(), W_OK | X_OK);

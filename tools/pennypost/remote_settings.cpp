@@ -7,7 +7,7 @@
 
 #include <fmt/format.h>
 
-#include "smtpd/outbound/host_port.hpp"
+#include "common/host_port.hpp"
 #include "tools/pennypost/failure.hpp"
 #include "tools/pennypost/limits.hpp"
 
@@ -37,14 +37,14 @@ std::string parse_route(const std::string& text) {
   if (text == "default") return {};
   if (text == "dns") return text;
   // The port is the server's [outbound] port where none is given: it is left out here too.
-  const auto where = smtpd::outbound::parse_host_port(text, 0);
+  const auto where = common::parse_host_port(text, 0);
   if (!where) {
     refuse(
         fmt::format("--route {}: {}; write dns, HOST, HOST:PORT or [ADDRESS]:PORT; default: as the server sends its "
                     "other mail",
                     text, where.error()));
   }
-  auto kept = smtpd::outbound::format_host_port(*where);
+  auto kept = common::format_host_port(*where);
   if (where->port == 0) kept.resize(kept.size() - std::string_view{":0"}.size());
   return kept;
 }

@@ -2,6 +2,7 @@
 
 #include <chrono>
 
+#include "common/config/local.hpp"
 #include "samples.hpp"
 
 using namespace samples;
@@ -18,6 +19,9 @@ reserve = 1000
 user = ""
 directory = "/run/p"
 threads = 3
+[local]
+socket = "/srv/mail/submit"
+spool = "off"
 [auth]
 failures = 5
 address_failures = 0
@@ -73,6 +77,34 @@ hops = 15
 bare_newline = "normalize"
 helo_check = "fcrdns"
 reverse_dns = true
+ndr_copy = "Post@BÜCHER.example"
+masquerade = "BÜCHER.example"
+[delivery]
+retry = ["1m", "2h"]
+delay_notice = "0"
+expire = "3d"
+jitter = 0
+[outbound]
+connections = 50
+per_domain = 5
+idle_timeout = "2m"
+port = 2525
+bind = ["192.0.2.1", "2001:DB8:0::1"]
+messages_per_connection = 0
+smart_host = "[192.0.2.9]:587"
+smart_host_use = "fallback"
+security = "verify"
+username = "us"
+password_file = "/p"
+[outbound.by_sender]
+"Example.ORG" = "smtp.example.net:587"
+"*.bücher.example" = "[2001:db8::9]"
+[milters]
+use = ["inet:8891@LOCALHOST", "unix:/run/x.sock"]
+connect_timeout = "1s"
+command_timeout = "2s"
+content_timeout = "3m"
+when_gone = "reject"
 )";
 
 }  // namespace
@@ -91,6 +123,8 @@ TEST_CASE("an empty file is all defaults") {
   CHECK(suite.store.reserve == Octets{256} << 20U);
   CHECK(suite.run.user == "pennypost");
   CHECK(suite.run.directory == "/run/pennypost");
+  CHECK(local_socket(suite) == "/run/pennypost/submit");
+  CHECK(local_spool(suite) == "/var/lib/pennypost/spool");
   CHECK(suite.guessing.failures == 10);
   CHECK(suite.guessing.address_failures == 100);
   CHECK(suite.guessing.account_failures == 100);
@@ -105,6 +139,9 @@ TEST_CASE("an empty file is all defaults") {
   CHECK(suite.dns.timeout == 10s);
 
   REQUIRE(outcome->config.servers.size() == 3);
+  REQUIRE(local_server(outcome->config.servers) != nullptr);
+  CHECK(local_server(outcome->config.servers)->id == "mx");
+  CHECK(local_server({outcome->config.servers[1]}) == nullptr);
   const Server& mx = outcome->config.servers[0];
   CHECK(mx.id == "mx");
   CHECK(mx.name == "mx");
@@ -124,6 +161,10 @@ TEST_CASE("an empty file is all defaults") {
   CHECK(mx.messages.hops == 50);
   CHECK(mx.messages.bare_newline == "reject");
   CHECK(mx.messages.helo_check == "syntax");
+  CHECK(mx.milters.use.empty());
+  CHECK(mx.milters.command_timeout == 30s);
+  CHECK(mx.milters.content_timeout == 5min);
+  CHECK(mx.milters.when_gone == "tempfail");
   CHECK(mx.relay.fallback == "deny");
   CHECK(mx.delivery.retry == std::vector<Duration>{15min, 30min, 60min, 4h});
 
@@ -150,6 +191,8 @@ TEST_CASE("every value arrives") {
   CHECK(suite.store.reserve == 1000);
   CHECK(suite.run.user.empty());
   CHECK(suite.run.threads == 3);
+  CHECK(local_socket(suite) == "/srv/mail/submit");
+  CHECK(local_spool(suite).empty());
   CHECK(suite.log.level == LogLevel::debug);
   CHECK(suite.log.format == "json");
   CHECK(suite.dns.servers == std::vector<std::string>{"192.0.2.53:53", "[2001:db8::53]:5353"});
@@ -174,6 +217,30 @@ TEST_CASE("every value arrives") {
   CHECK(server.messages.bare_newline == "normalize");
   CHECK(server.messages.helo_check == "fcrdns");
   CHECK(server.messages.reverse_dns);
+  CHECK(server.milters.use == std::vector<std::string>{"inet:8891@localhost", "unix:/run/x.sock"});
+  CHECK(server.milters.connect_timeout == 1s);
+  CHECK(server.milters.command_timeout == 2s);
+  CHECK(server.milters.content_timeout == 3min);
+  CHECK(server.milters.when_gone == "reject");
+  CHECK(server.messages.ndr_copy == "Post@xn--bcher-kva.example");
+  CHECK(server.messages.masquerade == "xn--bcher-kva.example");
+  CHECK(server.delivery.retry == std::vector<Duration>{1min, 2h});
+  CHECK(server.delivery.delay_notice == 0s);
+  CHECK(server.delivery.expire == 72h);
+  CHECK(server.delivery.jitter == 0);
+  CHECK(server.outbound.connections == 50);
+  CHECK(server.outbound.per_domain == 5);
+  CHECK(server.outbound.idle_timeout == 2min);
+  CHECK(server.outbound.port == 2525);
+  CHECK(server.outbound.bind == std::vector<std::string>{"192.0.2.1", "2001:db8::1"});
+  CHECK(server.outbound.messages_per_connection == 0);
+  CHECK(server.outbound.smart_host == "[192.0.2.9]:587");
+  CHECK(server.outbound.smart_host_use == "fallback");
+  CHECK(server.outbound.security == "verify");
+  CHECK(server.outbound.username == "us");
+  CHECK(server.outbound.password_file == "/p");
+  CHECK(server.outbound.by_sender == std::map<std::string, std::string>{{"*.xn--bcher-kva.example", "[2001:db8::9]"},
+                                                                        {"example.org", "smtp.example.net:587"}});
 }
 
 TEST_CASE("what is shown reads back the same") {

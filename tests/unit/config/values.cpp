@@ -77,6 +77,43 @@ TEST_CASE("addresses to listen on") {
   CHECK_FALSE(parse_listen("unix:/" + std::string(120, 'x')));
 }
 
+TEST_CASE("places of filters (S97)") {
+  struct Row {
+    const char* text;
+    const char* host;
+    const char* address;
+    int port;
+    const char* path;
+    const char* told;
+  };
+  const Row rows[] = {
+      {"inet:8891@127.0.0.1", "127.0.0.1", "127.0.0.1", 8891, "", "inet:8891@127.0.0.1"},
+      {"inet:1@localhost", "localhost", "127.0.0.1", 1, "", "inet:1@localhost"},
+      {"inet6:1@localhost", "localhost", "::1", 1, "", "inet:1@localhost"},
+      {"inet6:8891@[2001:DB8:0::1]", "2001:db8::1", "2001:db8::1", 8891, "", "inet:8891@2001:db8::1"},
+      {"inet:65535@Filter.Example.ORG", "filter.example.org", "", 65535, "", "inet:65535@filter.example.org"},
+      {"unix:/run/a:b@c", "", "", 0, "/run/a:b@c", "unix:/run/a:b@c"},
+      {"local:/run/x", "", "", 0, "/run/x", "unix:/run/x"},
+  };
+  for (const auto& row : rows) {
+    CAPTURE(row.text);
+    const auto place = parse_filter(row.text);
+    REQUIRE(place);
+    CHECK(place->host == row.host);
+    CHECK(place->address == row.address);
+    CHECK(place->port == row.port);
+    CHECK(place->path == row.path);
+    CHECK(place->text == row.told);
+  }
+  for (const char* text :
+       {"", "inet", "inet:", "inet:8891", "inet:@127.0.0.1", "inet:0@127.0.0.1", "inet:65536@127.0.0.1",
+        "inet:25x@127.0.0.1", "inet:25@", "inet:25@a b", "unix:", "unix:run/x", "127.0.0.1:25", "tcp:25@127.0.0.1"}) {
+    CAPTURE(text);
+    CHECK_FALSE(parse_filter(text));
+  }
+  CHECK_FALSE(parse_filter("unix:/" + std::string(200, 'x')));
+}
+
 TEST_CASE("which addresses cannot be had at once") {
   struct Row {
     const char* one;

@@ -231,13 +231,13 @@ TEST_CASE("smart hosts: instead of DNS, and where DNS knows no way (S67, S68)") 
   {
     House house;
     house.names.mx.clear();
-    house.route.via = HostPort{"127.0.0.1", true, stub.port()};
+    house.route.via = common::HostPort{"127.0.0.1", true, stub.port()};
     CHECK(told(house.carry(1)) == "d 250 2.0.0 taken");
   }
   {
     House house;
     house.names.mx.clear();
-    house.route.fallback = HostPort{"relay.test", false, stub.port()};
+    house.route.fallback = common::HostPort{"relay.test", false, stub.port()};
     house.names.hosts["relay.test"] = {"127.0.0.1"};
     CHECK(told(house.carry(1)) == "d 250 2.0.0 taken");
     // A host without an address is no way either; one that refuses is, and a domain that wants no mail is known.
@@ -282,10 +282,43 @@ TEST_CASE("while the daemon stops, connections that rest are used and no new one
   CHECK(told(house.carry(stub.port())) == "d 250 2.0.0 taken");
   house.host().on_thread([&] { house.host().worker().end_sessions(false); });
   CHECK(told(house.carry(stub.port())) == "d 250 2.0.0 taken");
-  house.host().on_thread([&] { house.carrier().drop_idle(); });
+  house.route.bind = {"127.0.0.1"};  // none rests that comes from there
   CHECK(told(house.carry(stub.port())) == "t 4.3.0 this server is about to stop");
-  stub.wait_for("QUIT");
   CHECK(stub.heard().connections == 1);
+}
+
+TEST_CASE("connections that rest or take their leave count: no more are open than may be (S60, S62)") {
+  House house;
+  StubServer one{{Ways{}}}, other{{Ways{}}};
+  house.route.most_in_all = 1;
+  CHECK(told(house.carry(one.port())) == "d 250 2.0.0 taken");
+  CHECK(house.carrier().idle() == 1);
+  CHECK(told(house.carry(other.port())) == "d 250 2.0.0 taken");
+  CHECK(one.heard().lines.back() == "QUIT");
+  CHECK(house.carrier().idle() == 1);
+
+  house.route.most_in_all = 0;
+  house.route.most_here = 1;
+  house.terms.messages = 1;
+  StubServer third{{Ways{}}};
+  for (int i = 0; i < 20; ++i) CHECK(told(house.carry(third.port())) == "d 250 2.0.0 taken");
+  CHECK(third.heard().connections == 20);
+  CHECK(third.heard().most_at_once == 1);
+}
+
+TEST_CASE("S58, S68: the account at the smart host is for nobody whom DNS names") {
+  House house;
+  house.names.mx.clear();
+  StubServer smart{{Ways{.extensions = {"AUTH PLAIN"}}}};
+  house.route.fallback = common::HostPort{"127.0.0.1", true, smart.port()};
+  auto credentials = std::make_shared<Credentials>();
+  credentials->account = "us";
+  credentials->password = common::Secret{"secret"};
+  auto with = house.terms;
+  with.credentials = credentials;
+  house.route.fallback_terms = std::make_shared<const ClientTerms>(with);
+  CHECK(told(house.carry(1)) == "d 250 2.0.0 taken");
+  CHECK(smart.heard().lines[1].starts_with("AUTH PLAIN "));
 }
 
 TEST_CASE("source addresses by kind (bind)") {

@@ -2,7 +2,11 @@
 
 #include <doctest/doctest.h>
 
-#include "smtpd/outbound/host_port.hpp"
+#include <array>
+
+#include "common/host_port.hpp"
+
+#include "smtpd/outbound/dns_answers.hpp"
 
 using namespace smtpd::outbound;
 
@@ -102,10 +106,77 @@ TEST_CASE("hosts without addresses, and what all hosts together mean") {
   CHECK(worst_hope(some).text == "b");
 }
 
+TEST_CASE("when DNS knows no way, and the smart host gets it (S68)") {
+  const auto said = [](std::string enhanced) {
+    Answer answer;
+    answer.outcome = enhanced.front() == '4' ? Outcome::temporary : Outcome::permanent;
+    answer.enhanced = std::move(enhanced);
+    return answer;
+  };
+  struct Row {
+    std::vector<Answer> failures;
+    bool want;
+    std::string_view why;
+  };
+  const Row rows[] = {
+      {{}, false, "nothing has failed"},
+      {{said("5.1.2")}, true, "no such domain"},
+      {{said("4.4.3")}, true, "no answer"},
+      {{said("5.1.2"), said("4.4.3")}, true, "no exchanger has an address"},
+      {{said("5.1.10")}, false, "the domain takes no mail"},
+      {{said("5.4.6")}, false, "it leads back to us"},
+      {{said("4.4.1")}, false, "the way is closed"},
+      {{said("5.1.2"), said("4.4.1")}, false, "one of them has an address"},
+  };
+  for (const auto& row : rows) {
+    CAPTURE(row.why);
+    CHECK(is_unknown_to_dns(row.failures) == row.want);
+  }
+}
+
+TEST_CASE("what the resolver says, in delivery's words") {
+  namespace dns = common::dns;
+  using Addresses = dns::Result<asio::ip::address>;
+  const auto failed = [](dns::Errc code) { return Addresses{std::unexpected(dns::Error{code, "why"})}; };
+  dns::Answer<asio::ip::address> one;
+  one.records.push_back(asio::ip::make_address("192.0.2.1"));
+  struct Row {
+    Addresses six, four;
+    Lookup want;
+    std::string_view why;
+  };
+  using enum dns::Errc;
+  const Row rows[] = {
+      {failed(no_data), Addresses{one}, Lookup::found, "one family is enough"},
+      {failed(temporary), Addresses{one}, Lookup::found, "whatever became of the other"},
+      {failed(no_name), failed(no_name), Lookup::no_name, "neither"},
+      {failed(no_data), failed(no_data), Lookup::empty, "a name without addresses"},
+      {failed(no_data), failed(timeout), Lookup::trouble, "nobody knows"},
+      {failed(bogus), failed(no_name), Lookup::trouble, "trouble has more hope"},
+      {failed(malformed), failed(no_data), Lookup::empty, "nothing that could be used"},
+  };
+  for (const auto& row : rows) {
+    CAPTURE(row.why);
+    for (const auto& pair : {std::array{row.six, row.four}, std::array{row.four, row.six}}) {
+      const auto got = address_answer(pair);
+      CHECK(got.lookup == row.want);
+      CHECK(got.addresses.empty() == (row.want != Lookup::found));
+    }
+  }
+  dns::Answer<dns::MailExchanger> exchangers;
+  exchangers.records = {{10, "mx.far.test"}, {0, ""}};
+  const auto got = mx_answer(exchangers);
+  CHECK(got.lookup == Lookup::found);
+  CHECK(got.records == std::vector<Exchanger>{{10, "mx.far.test"}, {0, ""}});
+  const auto none = mx_answer(std::unexpected(dns::Error{no_name, "NXDOMAIN"}));
+  CHECK(none.lookup == Lookup::no_name);
+  CHECK(none.why == "NXDOMAIN");
+}
+
 TEST_CASE("smart hosts and routes as people write them (S63, S67, S92)") {
   struct Row {
     std::string_view text;
-    HostPort want;
+    common::HostPort want;
     std::string_view error;
   };
   const Row rows[] = {
@@ -131,15 +202,15 @@ TEST_CASE("smart hosts and routes as people write them (S63, S67, S92)") {
   };
   for (const auto& row : rows) {
     CAPTURE(row.text);
-    const auto got = parse_host_port(row.text, 25);
+    const auto got = common::parse_host_port(row.text, 25);
     CHECK(got.has_value() == row.error.empty());
     if (got) {
       CHECK(*got == row.want);
-      CHECK(parse_host_port(format_host_port(*got), 1) == row.want);
+      CHECK(common::parse_host_port(format_host_port(*got), 1) == row.want);
     } else {
       CHECK(got.error() == row.error);
     }
   }
-  CHECK(!parse_host_port("", 25));
-  CHECK(!parse_host_port("a b", 25));
+  CHECK(!common::parse_host_port("", 25));
+  CHECK(!common::parse_host_port("a b", 25));
 }

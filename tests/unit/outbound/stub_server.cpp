@@ -1,6 +1,7 @@
 #include "stub_server.hpp"
 
 #include <arpa/inet.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -126,6 +127,8 @@ StubServer::StubServer(std::vector<Ways> ways, const std::string& address, std::
   acceptor_ = std::thread{[this] {
     for (;;) {
       const int accepted = ::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC);
+      const int at_once = 1;
+      ::setsockopt(accepted, IPPROTO_TCP, TCP_NODELAY, &at_once, sizeof at_once);
       const std::lock_guard lock{mutex_};
       if (accepted < 0 || stopping_) {
         if (accepted >= 0) ::close(accepted);
@@ -133,6 +136,7 @@ StubServer::StubServer(std::vector<Ways> ways, const std::string& address, std::
       }
       const auto& how = ways_[std::min(heard_.connections++, ways_.size() - 1)];
       open_.push_back(accepted);
+      heard_.most_at_once = std::max(heard_.most_at_once, open_.size());
       threads_.emplace_back([this, accepted, &how] { serve(accepted, how); });
     }
   }};

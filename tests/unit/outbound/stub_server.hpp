@@ -42,6 +42,7 @@ class StubServer {
     std::vector<std::string> lines;     ///< commands, of all connections
     std::vector<std::string> messages;  ///< as they travelled, without the closing line
     std::size_t connections = 0;
+    std::size_t most_at_once = 0;  ///< connections
     std::size_t stalls = 0;
     std::size_t resumed = 0;  ///< TLS sessions
   };

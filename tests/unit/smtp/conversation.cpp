@@ -103,6 +103,52 @@ TEST_CASE("a message is accepted for its mailboxes") {
              });
 }
 
+TEST_CASE(
+    "an alias of several reports success itself, one that leads to one address passes the wish on (RFC 3461 5.2.7)") {
+  using namespace mailstore;
+  auto directory = people();
+  directory.add_alias("away@example.test", {"x@far.test"});
+  directory.add_alias("both@example.test", {"ann@example.test", "y@far.test"});
+  struct Row {
+    std::string recipient, notify;
+    int want_owner, want_remote;  ///< NOTIFY of each; -1: there is none
+    std::optional<smtpd::report::Action> told;
+  };
+  constexpr auto none = std::optional<smtpd::report::Action>{};
+  const Row rows[] = {
+      {"ann@example.test", "SUCCESS", notify_success, -1, smtpd::report::Action::delivered},
+      {"ann@example.test", "FAILURE,DELAY", notify_failure | notify_delay, -1, none},
+      {"ann@example.test", "NEVER", notify_never, -1, none},
+      {"team@example.test", "SUCCESS", notify_never, -1, smtpd::report::Action::expanded},
+      {"away@example.test", "SUCCESS,FAILURE", -1, notify_success | notify_failure, none},
+      {"both@example.test", "SUCCESS,FAILURE", notify_failure, notify_failure, smtpd::report::Action::expanded},
+      {"both@example.test", "SUCCESS", notify_never, notify_never, smtpd::report::Action::expanded},
+      {"both@example.test", "FAILURE", notify_failure, notify_failure, none},
+  };
+  const auto terms = mx_terms();
+  for (const auto& row : rows) {
+    CAPTURE(row.recipient);
+    CAPTURE(row.notify);
+    for (const std::string sender : {"x@client.test", ""}) {
+      Talk talk{terms, directory};
+      talk.feed("EHLO client.test\r\nMAIL FROM:<" + sender + ">\r\nRCPT TO:<" + row.recipient +
+                "> NOTIFY=" + row.notify + " ORCPT=rfc822;a+2Bb@c.test\r\n");
+      const auto& transaction = talk.conversation().transaction();
+      REQUIRE(transaction);
+      REQUIRE(transaction->envelope.owners.empty() == (row.want_owner == -1));
+      REQUIRE(transaction->envelope.remotes.empty() == (row.want_remote == -1));
+      for (const auto& owner : transaction->envelope.owners) CHECK(owner.notify == row.want_owner);
+      for (const auto& remote : transaction->envelope.remotes) CHECK(remote.notify == row.want_remote);
+      REQUIRE(transaction->successes.size() == (row.told && !sender.empty() ? 1 : 0));
+      for (const auto& success : transaction->successes) {
+        CHECK(success.action == *row.told);
+        CHECK(success.address == row.recipient);
+        CHECK(success.original == "rfc822;a+b@c.test");
+      }
+    }
+  }
+}
+
 TEST_CASE("commands out of order are told what is missing") {
   auto directory = people();
   run_script(mx_terms(), directory, R"(

@@ -175,6 +175,9 @@ TEST_CASE("what a peer said stands in one field, however hostile") {
   CHECK_FALSE(contains(report.front, "\x1b"));
   CHECK_FALSE(contains(report.front, "\xc3"));
   CHECK(contains(report.front, "Remote-MTA: dns; mx??.example.net\r\n"));
+  recipient.peer = "192.0.2.1";
+  const auto numeric = format_report(some_subject(), std::vector{recipient}, some_stamp(), Returned::header);
+  CHECK(contains(numeric.front, "Remote-MTA: dns; [192.0.2.1]\r\n"));
   for (std::size_t at = 0; at < report.front.size();) {
     const auto end = report.front.find("\r\n", at);
     CHECK(end - at <= 998);

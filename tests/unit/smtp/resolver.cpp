@@ -90,6 +90,54 @@ TEST_CASE("who may send to domains that are not ours is sent on") {
   CHECK(resolve_text(directory, "x@orphan.test", Relay::allowed) == "no domain");
 }
 
+TEST_CASE("each step says which rule decided") {
+  auto directory = make_directory();
+  directory.domains["second.test"].catch_all = "bob@example.test";
+  mailstore::Domain drop;
+  drop.name = "drop.test";
+  drop.kind = mailstore::DomainKind::drop;
+  directory.domains["drop.test"] = drop;
+  struct Row {
+    std::string recipient, want;
+    Relay relay = Relay::denied;
+  };
+  const Row rows[] = {
+      {"ann", "ann: default domain; ann@example.test: mailbox"},
+      {"ann@example.test", "ann@example.test: mailbox"},
+      {"ann+x@example.test", "ann+x@example.test: plus form; ann+x@example.test: mailbox"},
+      {"half@example.test",
+       "half@example.test: alias; half@example.test: alias; gone@example.test: unknown; bob@example.test: mailbox"},
+      {"loop@example.test",
+       "loop@example.test: alias; pool@example.test: alias; pool@example.test: alias; loop@example.test: alias; "
+       "pool@example.test: alias; bob@example.test: mailbox"},
+      {"carl@other-name.test", "carl@other-name.test: alias domain; carl@other-name.test: mailbox"},
+      {"x@orphan.test", "x@orphan.test: alias domain; x@orphan.test: alias domain"},
+      {"postmaster@second.test", "postmaster@second.test: postmaster; postmaster@second.test: mailbox"},
+      {"x@second.test", "x@second.test: catch-all; bob@example.test: mailbox"},
+      {"x@example.test", "x@example.test: unknown"},
+      {"x@drop.test", "x@drop.test: drop domain"},
+      {"x@backup.test", "x@backup.test: remote domain"},
+      {"x@a.wild.test", "x@a.wild.test: remote domain"},
+      {"x@far.test", "x@far.test: not ours"},
+      {"x@far.test", "x@far.test: not ours", Relay::allowed},
+  };
+  for (const auto& row : rows) {
+    auto address = common::parse_address(row.recipient);
+    REQUIRE(address);
+    Explanation steps;
+    REQUIRE(complete(*address, "example.test", &steps));
+    REQUIRE(resolve(directory, *address, "example.test", row.relay, &steps));
+    std::string text;
+    for (const auto& step : steps) {
+      CHECK_FALSE(step.what.empty());
+      text += (text.empty() ? "" : "; ") + step.address + ": " + std::string{step.rule};
+    }
+    CHECK(text == row.want);
+  }
+  auto bare = common::parse_address("ann");
+  CHECK_FALSE(complete(*bare, ""));
+}
+
 TEST_CASE("where recipients lead") {
   auto directory = make_directory();
   struct Row {
@@ -351,18 +399,15 @@ TEST_CASE("mail for a drop domain is taken from everybody, whatever its local pa
   directory.aliases["robot@here.test"] = {"robot@here.test", {"robot@programs.test"}};
   for (const auto* text : {"Anything@programs.test", "robot@here.test"}) {
     Explanation explanation;
-    const auto found =
-        resolve(directory, *common::parse_address(text), "here.test", Relay::denied, &explanation);
+    const auto found = resolve(directory, *common::parse_address(text), "here.test", Relay::denied, &explanation);
     REQUIRE(found);
     CHECK(found->outcome == Outcome::found);
     CHECK(found->drop);
     REQUIRE(found->remotes.size() == 1);
     CHECK(explanation.back().what.find("drop folder") != std::string::npos);
   }
-  const auto found =
-      resolve(directory, *common::parse_address("Anything@programs.test"), "", Relay::denied);
+  const auto found = resolve(directory, *common::parse_address("Anything@programs.test"), "", Relay::denied);
   CHECK(found->remotes.front() == "Anything@programs.test");
   directory.add_mailbox("ann@here.test");
-  CHECK_FALSE(
-      resolve(directory, *common::parse_address("ann@here.test"), "here.test", Relay::denied)->drop);
+  CHECK_FALSE(resolve(directory, *common::parse_address("ann@here.test"), "here.test", Relay::denied)->drop);
 }

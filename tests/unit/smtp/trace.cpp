@@ -37,6 +37,21 @@ TEST_CASE("the trace line") {
         "Tue, 14 Nov 2023 22:13:20 +0000\r\n");
 }
 
+TEST_CASE("whose program it was stands in the trace line") {
+  Trace trace;
+  trace.helo = "localhost";
+  trace.address = "unix";
+  trace.hostname = "mx.example.test";
+  trace.id = "abc";
+  trace.protocol = Trace::Protocol::esmtp;
+  CHECK(format_received(trace).starts_with("Received: from localhost (local)\r\n\tby mx.example.test with ESMTP id"));
+  trace.user = 1000;
+  CHECK(
+      format_received(trace).starts_with("Received: from localhost (local, userid 1000)\r\n\tby mx.example.test with"));
+  trace.protocol = Trace::Protocol::none;
+  CHECK(format_received(trace).contains("\tby mx.example.test id abc;\r\n"));
+}
+
 TEST_CASE("the protocol's name in the trace line (RFC 3848, RFC 6531 4.3)") {
   using enum Trace::Protocol;
   struct Row {

@@ -25,7 +25,9 @@ std::vector<Settlement> placing(const std::vector<QueuedRecipient>& rows, const 
 
 MessageId queue_letter(TestStore& store, std::size_t recipients) {
   tests::Letter letter{.to = {}, .octets = tests::make_message("placed", 500)};
-  for (std::size_t i = 0; i < recipients; ++i) letter.remotes.push_back({.address = "r" + std::to_string(i) + "@programs.test", .original_recipient = {}, .notify = 0});
+  for (std::size_t i = 0; i < recipients; ++i)
+    letter.remotes.push_back(
+        {.address = "r" + std::to_string(i) + "@programs.test", .original_recipient = {}, .notify = 0});
   return got(tests::deliver(*store, letter));
 }
 

@@ -102,6 +102,40 @@ Envelope to_box(MailboxNumber box) {
   return envelope;
 }
 
+/// Put into a draft, read back in pieces, written anew with a line in front, accepted with its queue held.
+asio::awaitable<Result<MessageId>> rewrite_and_hold(Store& store, std::string octets, std::string address) {
+  auto beginning = store.begin();
+  auto draft = co_await std::move(beginning);
+  if (!draft) co_return std::unexpected(draft.error());
+  for (std::size_t at = 0; at < octets.size(); at += 30'000) {
+    draft->append(std::string_view{octets}.substr(at, 30'000));
+    if (!draft->wants_spill()) continue;
+    auto spilling = draft->spill();
+    if (auto spilled = co_await std::move(spilling); !spilled) co_return std::unexpected(spilled.error());
+  }
+  auto fresh = draft->beside();
+  std::string written = "X-New: yes\r\n";
+  fresh.append(written);
+  std::string into(1000, '\0');
+  for (std::uint64_t at = 0;;) {
+    const auto piece = draft->read(at, into);
+    if (!piece) co_return std::unexpected(piece.error());
+    if (piece->empty()) break;
+    written += *piece;
+    fresh.append(*piece);
+    at += piece->size();
+  }
+  if (written.size() != octets.size() + 12 || fresh.id() != draft->id()) co_return fail(Errc::corrupt, "not the same");
+  Envelope envelope;
+  envelope.remotes.push_back({.address = std::move(address), .original_recipient = {}, .notify = 0});
+  const auto id = fresh.id();
+  auto accepting =
+      store.accept_held(std::move(fresh), std::move(envelope), tests::facts_of(written), "a filter wants it");
+  auto accepted = co_await std::move(accepting);
+  if (!accepted) co_return std::unexpected(accepted.error());
+  co_return id;
+}
+
 std::string octets_of(Queue queue, MessageId id) {
   std::vector<char> scratch(4096);
   const auto message = got(queue.open_message(id, scratch, scratch.size()));
@@ -605,6 +639,34 @@ TEST_CASE("a rebuild brings back who waits, and what people said, with the queue
   CHECK(octets_of(queue, first) == letter_to({}).octets);
 }
 
+TEST_CASE(
+    "a draft is written anew under its id, and its queue is held from the first moment, over a rebuild too (S97)") {
+  for (const std::size_t size : {500U, 400'000U}) {
+    CAPTURE(size);
+    TestStore store;
+    const auto octets = tests::make_message("rewritten", size);
+    const auto id = got(wait_for(rewrite_and_hold(*store, octets, "a@one.test")));
+    const auto check_row = [&] {
+      const auto rows = got(store->queue().recipients(id));
+      REQUIRE(rows.size() == 1);
+      CHECK(rows[0].state == QueueState::held);
+      CHECK(rows[0].reason == "a filter wants it");
+      CHECK(rows[0].since == accepted_at(id));
+      CHECK(got(store->queue().ready("one.test", at(1'000'000'000), {}, 10)).recipients.empty());
+      CHECK(problems(*store).empty());
+    };
+    check_row();
+    if (size < 4000) CHECK(octets_of(store->queue(), id) == "X-New: yes\r\n" + octets);
+    store.close();
+    std::filesystem::remove_all(store.path() / "index");
+    got(Store::rebuild(store.options()));
+    got(store.open());
+    check_row();
+    CHECK(order(store->queue(), {got(store->queue().recipients(id))[0].name}, ReleaseOrder{}) == 1);
+    CHECK(got(store->queue().recipients(id))[0].state == QueueState::waiting);
+  }
+}
+
 TEST_CASE("a rebuild of a store whose queue is empty holds nothing") {
   TestStore store(1);
   got(tests::deliver(*store, letter_to({}, {store.boxes()[0]})));
@@ -628,7 +690,7 @@ TEST_CASE("compaction moves what waits in the queue") {
   CHECK(problems(*store).empty());
 }
 
-TEST_CASE("a store from before the queue gets its tables when it is opened") {
+TEST_CASE("a store from before the queue gets the tables that came later when it is opened") {
   TestStore store(1);
   got(tests::deliver(*store, letter_to({}, {store.boxes()[0]})));
   store.close();
@@ -637,7 +699,7 @@ TEST_CASE("a store from before the queue gets its tables when it is opened") {
           lmdb::Env env;
           env.open((store.path() / "index").string(), store.options().map_size, 16, 1022, MDB_NOTLS);
           lmdb::Txn txn(env.get(), 0);
-          for (const auto* name : {"queue", "queue_ids", "queue_due", "queue_domains", "done"}) {
+          for (const auto* name : {"queue", "queue_ids", "queue_due", "queue_domains", "done", "taken"}) {
             MDB_dbi table = 0;
             lmdb::expect(mdb_dbi_open(txn.get(), name, 0, &table), name);
             lmdb::expect(mdb_drop(txn.get(), table, 1), name);

@@ -1,4 +1,4 @@
-#include "smtpd/outbound/host_port.hpp"
+#include "common/host_port.hpp"
 
 #include <arpa/inet.h>
 
@@ -7,7 +7,7 @@
 
 #include "common/address.hpp"
 
-namespace smtpd::outbound {
+namespace common {
 namespace {
 
 bool is_address(int family, std::string_view text) {
@@ -57,7 +57,7 @@ std::expected<HostPort, std::string> parse_host_port(std::string_view text, std:
       where.host = name;
       where.numeric = true;
     } else {
-      auto domain = common::canonical_domain(name);
+      auto domain = canonical_domain(name);
       if (!domain) return std::unexpected(std::move(domain.error()));
       where.host = std::move(*domain);
     }
@@ -75,4 +75,4 @@ std::string format_host_port(const HostPort& where) {
   return text + ":" + std::to_string(where.port);
 }
 
-}  // namespace smtpd::outbound
+}  // namespace common

@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-namespace smtpd::outbound {
+namespace common {
 
 /// A server that somebody named (S63, S67, S92).
 struct HostPort {
@@ -24,4 +24,4 @@ std::string format_host_port(const HostPort& where);
 bool is_numeric_address(std::string_view text);
 bool is_ipv6(std::string_view address);
 
-}  // namespace smtpd::outbound
+}  // namespace common

@@ -4,10 +4,12 @@ import threading
 
 
 class StubSmtp:
-    """Listens on loopback. `extensions`: what EHLO offers. `messages`: what came, dots unstuffed. `lines`: commands."""
+    """Listens on loopback. `extensions`: what EHLO offers. `refused`: path -> reply to its RCPT. `messages`: what came, dots
+    unstuffed. `lines`: commands."""
 
-    def __init__(self, extensions=("PIPELINING",)):
+    def __init__(self, extensions=("PIPELINING",), refused=None):
         self.extensions = extensions
+        self.refused = refused or {}
         self.messages = []
         self.lines = []
         self._socket = socket.create_server(("127.0.0.1", 0))
@@ -42,6 +44,15 @@ class StubSmtp:
                     for extension in self.extensions:
                         say("250-" + extension)
                     say("250 HELP")
+                elif verb == "MAIL":
+                    recipients = 0
+                    say("250 ok")
+                elif verb == "RCPT":
+                    refusal = self.refused.get(line[len("RCPT TO:<"):line.index(">")])
+                    recipients += refusal is None
+                    say(refusal or "250 ok")
+                elif verb == "DATA" and recipients == 0:
+                    say("503 5.5.1 nobody to send it to")
                 elif verb == "DATA":
                     say("354 go")
                     content = b""

@@ -1,0 +1,114 @@
+#include "smtpd/folders/folders.hpp"
+
+#include <fmt/format.h>
+#include <pthread.h>
+#include <pwd.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <asio/co_spawn.hpp>
+#include <asio/detached.hpp>
+#include <asio/experimental/as_tuple.hpp>
+#include <asio/post.hpp>
+#include <asio/steady_timer.hpp>
+#include <asio/use_awaitable.hpp>
+#include <cerrno>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "common/log.hpp"
+
+namespace smtpd::folders {
+namespace {
+
+namespace log = common::log;
+
+void log_taken(const OpenedFile& file, const mailstore::Envelope& envelope, mailstore::MessageId id,
+               std::uint64_t octets) {
+  log::info("message.accepted", {{"id", mailstore::format_id(id)},
+                                 {"from", envelope.reverse_path},
+                                 {"owners", std::uint64_t{envelope.owners.size()}},
+                                 {"remotes", std::uint64_t{envelope.remotes.size()}},
+                                 {"size", octets},
+                                 {"peer", fmt::format("uid {}", file.owner())},
+                                 {"by", "spool"},
+                                 {"server", envelope.server}});
+}
+
+}  // namespace
+
+std::expected<void, std::string> Folders::make_spool(const std::filesystem::path& folder, const std::string& user) {
+  const auto trouble = [&](const char* what) {
+    return std::unexpected(fmt::format("{}: {}: {}", folder.string(), what, std::strerror(errno)));
+  };
+  struct stat there{};
+  if (::lstat(folder.c_str(), &there) == 0) {
+    if (S_ISDIR(there.st_mode)) return {};
+    errno = ENOTDIR;
+    return trouble("the spool");
+  }
+  if (::mkdir(folder.c_str(), 0700) != 0) return trouble("the spool cannot be made");
+  if (::geteuid() == 0 && !user.empty()) {
+    const passwd* const entry = ::getpwnam(user.c_str());
+    if (entry == nullptr || ::chown(folder.c_str(), entry->pw_uid, entry->pw_gid) != 0)
+      return trouble("the spool must belong to the user of run.user");
+  }
+  // Sticky: nobody takes away what is another's. Without the right to list, a name that is not told is a secret.
+  if (::chmod(folder.c_str(), 01733) != 0) return trouble("the spool must be open to everybody");
+  return {};
+}
+
+Folders::Folders(mailstore::Store& store, const common::Clock& clock,
+                 std::function<std::shared_ptr<const Terms>()> terms)
+    : work_(asio::make_work_guard(context_)), reader_(store, clock, std::move(terms)), store_(store) {}
+
+Folders::~Folders() {
+  stop(std::chrono::milliseconds{0});
+}
+
+std::expected<void, std::string> Folders::start(const std::filesystem::path& spool) {
+  Taker::Setup setup;
+  setup.folder = spool;
+  setup.source = "spool";
+  setup.read = [this](const OpenedFile& file) { return reader_.read(file); };
+  setup.told = log_taken;
+  spool_.emplace(context_, store_, std::move(setup));
+  if (auto started = spool_->start(); !started) {
+    spool_.reset();
+    return started;
+  }
+  thread_ = std::thread([this] {
+    // Signals are the main thread's.
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, nullptr);
+    pthread_setname_np(pthread_self(), "folders");
+    context_.run();
+  });
+  return {};
+}
+
+void Folders::stop(std::chrono::milliseconds grace) {
+  if (!thread_.joinable()) return;
+  const auto end = [this, grace]() -> asio::awaitable<void> {
+    constexpr std::chrono::milliseconds step{5};
+    const auto until = std::chrono::steady_clock::now() + grace;
+    spool_->stop();
+    asio::steady_timer timer{context_};
+    while (!spool_->idle() && std::chrono::steady_clock::now() < until) {
+      timer.expires_after(step);
+      co_await timer.async_wait(asio::use_awaitable);
+    }
+    context_.stop();
+  };
+  asio::co_spawn(context_, end, asio::detached);
+  thread_.join();
+}
+
+void Folders::add_status(nlohmann::json& status) const {
+  if (spool_) status["spool"] = {{"taken", spool_->taken()}};
+}
+
+}  // namespace smtpd::folders

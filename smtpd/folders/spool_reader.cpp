@@ -1,0 +1,138 @@
+#include "smtpd/folders/spool_reader.hpp"
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "smtpd/folders/spool_envelope.hpp"
+#include "smtpd/protocol/reply.hpp"
+#include "smtpd/protocol/trace.hpp"
+#include "smtpd/session/incoming_message.hpp"
+
+namespace smtpd::folders {
+namespace {
+
+constexpr std::size_t piece_octets = 64 * 1024;
+/// Of commands; a line is no longer than at the socket.
+constexpr std::size_t line_limit = command_line_limit;
+
+Unread broken(std::string text) {
+  return {Unread::Why::broken, std::move(text)};
+}
+Unread later(std::string text) {
+  return {Unread::Why::later, std::move(text)};
+}
+
+/// Pieces of a file in order.
+class Source {
+ public:
+  explicit Source(int file) : file_(file) {}
+  /// Empty: the end. nullopt: it cannot be read.
+  std::optional<std::string_view> next() {
+    for (;;) {
+      const auto got = ::pread(file_, piece_.data(), piece_.size(), at_);
+      if (got < 0 && errno == EINTR) continue;
+      if (got < 0) return std::nullopt;
+      at_ += got;
+      return std::string_view{piece_}.substr(0, static_cast<std::size_t>(got));
+    }
+  }
+
+ private:
+  int file_;
+  off_t at_ = 0;
+  std::string piece_ = std::string(piece_octets, '\0');
+};
+
+}  // namespace
+
+/// What has been read: the envelope, and what of the message came with it.
+struct SpoolReader::Envelope {
+  Source source;
+  std::string rest;
+  Transaction transaction;
+};
+
+SpoolReader::SpoolReader(mailstore::Store& store, const common::Clock& clock,
+                         std::function<std::shared_ptr<const Terms>()> terms)
+    : store_(store), clock_(clock), terms_(std::move(terms)) {}
+
+asio::awaitable<Reading> SpoolReader::read(const OpenedFile& file) {
+  const auto terms = terms_();
+  if (!terms) co_return later("no server of kind smtp is configured");
+  const auto resolve = [&](const CheckRecipient& question) -> std::expected<routing::Resolution, std::string> {
+    const auto directory = store_.directory();
+    auto found = routing::resolve(*directory, question.recipient, terms->default_domain, question.relay);
+    if (!found) return std::unexpected(std::move(found.error().detail));
+    return std::move(*found);
+  };
+  SpoolEnvelope said{*terms};
+  Envelope envelope{Source{file.descriptor()}, {}, {}};
+  for (bool data = false; !data;) {
+    const auto end = envelope.rest.find("\r\n");
+    if (end == std::string::npos) {
+      if (envelope.rest.size() > line_limit) co_return broken("a line of its envelope is too long");
+      const auto piece = envelope.source.next();
+      if (!piece) co_return later(std::strerror(errno));
+      if (piece->empty()) co_return broken("its envelope is not whole");
+      envelope.rest += *piece;
+      continue;
+    }
+    const auto taken = said.take(std::string_view{envelope.rest}.substr(0, end), resolve);
+    if (!taken) {
+      const bool wait = taken.error().why == SpoolEnvelope::Fault::Why::later;
+      co_return wait ? later(taken.error().text) : broken("its envelope: " + taken.error().text);
+    }
+    data = *taken;
+    envelope.rest.erase(0, end + 2);
+  }
+  envelope.transaction = std::move(said.transaction());
+  auto reading = read_body(file, std::move(envelope), *terms);
+  co_return co_await std::move(reading);
+}
+
+asio::awaitable<Reading> SpoolReader::read_body(const OpenedFile& file, Envelope envelope, const Terms& terms) {
+  auto beginning = store_.begin();
+  auto draft = co_await std::move(beginning);
+  if (!draft) co_return later(std::move(draft.error().detail));
+  const auto id = mailstore::format_id(draft->id());
+  const auto now = std::chrono::floor<std::chrono::seconds>(clock_.wall());
+  Trace trace;
+  trace.helo = "localhost";
+  trace.address = "unix";
+  trace.hostname = terms.hostname;
+  trace.id = id;
+  if (envelope.transaction.recipients == 1) trace.recipient = envelope.transaction.recipient;
+  trace.user = file.owner();
+  trace.protocol = Trace::Protocol::none;
+  trace.time = now;
+  DataLimits limits;
+  limits.octets = terms.message_octets;
+  limits.hops = terms.hops;
+  limits.bare_newline = terms.bare_newline;
+  MissingFields missing{format_date_field(now), format_message_id_field(id, terms.hostname)};
+  IncomingMessage incoming{std::move(*draft), format_received(trace), limits, std::move(missing), Framing::counted};
+  std::optional<std::string_view> piece = envelope.rest;
+  while (!incoming.fault()) {
+    incoming.feed(*piece);
+    if (incoming.wants_spill()) {
+      auto spilling = incoming.spill();
+      co_await std::move(spilling);
+    }
+    if (incoming.trouble()) co_return later(incoming.trouble()->detail);
+    piece = envelope.source.next();
+    if (!piece) co_return later(std::strerror(errno));
+    if (piece->empty()) break;
+  }
+  incoming.finish();
+  if (const auto fault = incoming.fault()) co_return broken(format_code(*fault));
+  const auto facts = incoming.facts();
+  Message message{incoming.take(), std::move(envelope.transaction.envelope), facts};
+  co_return std::move(message);
+}
+
+}  // namespace smtpd::folders

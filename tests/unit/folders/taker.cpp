@@ -1,0 +1,232 @@
+#include "smtpd/folders/taker.hpp"
+
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <asio/co_spawn.hpp>
+#include <asio/detached.hpp>
+#include <asio/steady_timer.hpp>
+#include <asio/use_awaitable.hpp>
+#include <fstream>
+#include <set>
+
+#include "smtpd/folders/spool_reader.hpp"
+#include "tests/support/store_harness.hpp"
+#include "tests/support/wait_for.hpp"
+
+using namespace smtpd;
+using namespace std::chrono_literals;
+using folders::OpenedFile;
+using folders::Taker;
+using tests::TestStore;
+
+namespace {
+
+std::shared_ptr<const Terms> local_terms() {
+  auto terms = std::make_shared<Terms>();
+  terms->server = "mx";
+  terms->hostname = "mx.example.test";
+  terms->default_domain = "example.test";
+  terms->local = true;
+  terms->message_octets = 1'000'000;
+  return terms;
+}
+
+/// Spool files for u0@example.test, and a taker of them that works until there is nothing to do.
+class Spool {
+ public:
+  explicit Spool(const std::filesystem::path& folder) : folder_(folder) { std::filesystem::create_directory(folder_); }
+  const std::filesystem::path& folder() const { return folder_; }
+
+  void put(const std::string& name, const std::string& text) {
+    const auto hidden = folder_ / ("." + name);
+    std::ofstream(hidden, std::ios::binary) << "MAIL FROM:<u1>\r\nRCPT TO:<u0>\r\nDATA\r\n" << text;
+    std::filesystem::rename(hidden, folder_ / name);
+  }
+  std::size_t files() const {
+    return static_cast<std::size_t>(
+        std::distance(std::filesystem::directory_iterator(folder_), std::filesystem::directory_iterator{}));
+  }
+
+  /// `until`: asked between turns, with the taker. Error: it could not begin.
+  std::expected<void, std::string> work(
+      mailstore::Store& store, const std::function<bool(const Taker&)>& until,
+      const std::function<void(Taker::Moment)>& passed = [](Taker::Moment) {}) {
+    asio::io_context context{1};
+    folders::SpoolReader reader{store, common::system_clock_source(), [] { return local_terms(); }};
+    Taker::Setup setup;
+    setup.folder = folder_;
+    setup.source = "spool";
+    setup.read = [&](const OpenedFile& file) { return reader.read(file); };
+    setup.told = [&](const OpenedFile& file, const mailstore::Envelope& envelope, mailstore::MessageId, std::uint64_t) {
+      CHECK(file.owner() == ::geteuid());
+      CHECK(envelope.reverse_path == "u1@example.test");
+    };
+    setup.passed = passed;
+    Taker taker{context, store, std::move(setup)};
+    if (auto started = taker.start(); !started) return started;
+    const auto end = [&]() -> asio::awaitable<void> {
+      asio::steady_timer timer{context};
+      while (!(until(taker) && taker.idle())) {
+        timer.expires_after(1ms);
+        co_await timer.async_wait(asio::use_awaitable);
+      }
+      taker.stop();
+    };
+    asio::co_spawn(context, end, asio::detached);
+    context.run();
+    return {};
+  }
+
+ private:
+  std::filesystem::path folder_;
+};
+
+std::size_t messages_in(TestStore& store) {
+  return tests::entries(*store, store.boxes()[0])->size();
+}
+std::size_t remembered(TestStore& store) {
+  return store->taken_origins("spool ")->size();
+}
+bool at_once(const Taker&) {
+  return true;
+}
+
+}  // namespace
+
+TEST_CASE("what lies in the spool is taken, unlinked and forgotten") {
+  TestStore store(2);
+  Spool spool{store.path().parent_path() / "spool"};
+  for (int i = 0; i < 100; ++i) spool.put("file" + std::to_string(i), "Subject: x\r\n\r\n.dot\r\n");
+  spool.put("long", "Subject: long\r\n\r\n" + std::string(700'000, 'x') + "\r\n");
+  std::ofstream(spool.folder() / ".half") << "MAIL FROM";
+  REQUIRE(spool.work(*store, at_once));
+  CHECK(messages_in(store) == 101);
+  CHECK(spool.files() == 1);
+  CHECK(remembered(store) == 0);
+  CHECK(tests::problems(*store) == "");
+  std::size_t short_ones = 0;
+  for (const auto& entry : *tests::entries(*store, store.boxes()[0])) {
+    const auto text = *tests::read_message(*store, store.boxes()[0], entry);
+    CHECK(text.contains("Received: from localhost (local, userid " + std::to_string(::geteuid()) +
+                        ")\r\n\tby mx.example.test id "));
+    CHECK(text.contains("\r\nMessage-ID: <"));
+    if (text.ends_with("\r\n\r\n..dot\r\n")) ++short_ones;
+  }
+  CHECK(short_ones == 100);
+}
+
+TEST_CASE("what comes later is taken as it comes, and once, under whatever name it is seen") {
+  TestStore store(2);
+  Spool spool{store.path().parent_path() / "spool"};
+  int step = 0;
+  REQUIRE(spool.work(*store, [&](const Taker& taker) {
+    if (step == 0 && ++step == 1) spool.put("one", "\r\nx\r\n");
+    if (step == 1 && taker.taken() == 1 && ++step == 2) {
+      spool.put("two", "\r\nx\r\n");
+      std::filesystem::rename(spool.folder() / "two", spool.folder() / "three");
+    }
+    return step == 2 && taker.taken() == 2;
+  }));
+  CHECK(messages_in(store) == 2);
+  CHECK(spool.files() == 0);
+}
+
+TEST_CASE("two do not take from one folder") {
+  TestStore store(2);
+  Spool spool{store.path().parent_path() / "spool"};
+  bool asked = false;
+  const auto ask = [&](const Taker&) {
+    if (!asked) {
+      const auto second = spool.work(*store, at_once);
+      REQUIRE_FALSE(second);
+      CHECK(second.error().contains("another smtpd"));
+    }
+    asked = true;
+    return true;
+  };
+  REQUIRE(spool.work(*store, ask));
+  CHECK(spool.work(*store, at_once).has_value());
+}
+
+TEST_CASE("what is no message stays, the rest goes on") {
+  TestStore store(2);
+  const auto place = store.path().parent_path();
+  Spool spool{place / "spool"};
+  spool.put("good", "\r\nx\r\n");
+  spool.put("too big", std::string(1'500'000, 'x'));
+  std::ofstream(place / "outside") << "MAIL FROM:<u1>\r\nRCPT TO:<u0>\r\nDATA\r\nx\r\n";
+  std::filesystem::create_symlink(place / "outside", spool.folder() / "link");
+  std::filesystem::create_hard_link(place / "outside", spool.folder() / "hard");
+  std::filesystem::create_directory(spool.folder() / "folder");
+  REQUIRE(::mkfifo((spool.folder() / "pipe").c_str(), 0666) == 0);
+  std::ofstream(spool.folder() / "empty");
+  std::ofstream(spool.folder() / "text") << "hello\n";
+  REQUIRE(spool.work(*store, at_once));
+  CHECK(messages_in(store) == 1);
+  CHECK(spool.files() == 7);
+  CHECK(remembered(store) == 0);
+  // A second name that goes makes a file of it that is its owner's alone.
+  std::filesystem::remove(place / "outside");
+  REQUIRE(spool.work(*store, at_once));
+  CHECK(messages_in(store) == 2);
+}
+
+TEST_CASE("killed behind any step, every file is taken once") {
+  if (!tests::child_has_threads) return;
+  using enum Taker::Moment;
+  for (const auto last : {opened, read, committed, unlinked, synced, forgotten}) {
+    for (const int which : {1, 3}) {
+      CAPTURE(static_cast<int>(last));
+      CAPTURE(which);
+      TestStore store(2);
+      Spool spool{store.path().parent_path() / "spool"};
+      for (int i = 0; i < 4; ++i) spool.put("file" + std::to_string(i), "\r\n" + std::to_string(i) + "\r\n");
+      store.close();
+      const auto died = tests::in_child([&] {
+        auto options = store.options();
+        options.warn = {};
+        const auto opened_store = mailstore::Store::open(options);
+        if (!opened_store) return 1;
+        int seen = 0;
+        // One sync and one forgetting serve all four.
+        const int wanted = last == synced || last == forgotten ? 1 : which;
+        (void)spool.work(
+            **opened_store, [](const Taker&) { return false; },
+            [&](Taker::Moment moment) {
+              if (moment == last && ++seen == wanted) ::_exit(42);
+            });
+        return 2;
+      });
+      CHECK(died == 42);
+      REQUIRE(store.open());
+      REQUIRE(spool.work(*store, at_once));
+      CHECK(messages_in(store) == 4);
+      CHECK(spool.files() == 0);
+      CHECK(remembered(store) == 0);
+      CHECK(tests::problems(*store) == "");
+    }
+  }
+}
+
+TEST_CASE("a number that is given again is another file") {
+  TestStore store(2);
+  Spool spool{store.path().parent_path() / "spool"};
+  const auto identity = [&](const char* name) {
+    const int folder = ::open(spool.folder().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const auto file = OpenedFile::open(folder, name);
+    ::close(folder);
+    REQUIRE(file);
+    return file->identity();
+  };
+  std::set<std::string> seen;
+  for (int i = 0; i < 20; ++i) {
+    spool.put("file", "\r\nx\r\n");
+    CHECK(seen.insert(identity("file")).second);
+    std::filesystem::rename(spool.folder() / "file", spool.folder() / "other");
+    CHECK(seen.contains(identity("other")));
+    std::filesystem::remove(spool.folder() / "other");
+  }
+}

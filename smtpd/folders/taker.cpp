@@ -28,7 +28,7 @@ namespace log = common::log;
 constexpr auto awaitable = asio::experimental::as_tuple(asio::use_awaitable);
 
 /// Read and committed side by side: they share a sync.
-constexpr std::size_t at_once = 32;
+constexpr std::size_t at_once = 128;
 /// Rows forgotten in one commit, behind one sync of the folder.
 constexpr std::size_t forgotten_at_once = 256;
 /// Files that are refused are remembered up to here, so that each is told once.

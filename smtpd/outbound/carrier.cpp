@@ -29,6 +29,10 @@ bool wants_less(const Answer& answer) {
   return answer.code / 100 == 4 && (answer.stage == Stage::greeting || answer.stage == Stage::hello);
 }
 
+Answer this_server(const std::string& host, const std::string& where) {
+  return own_answer(Stage::routing, "5.4.6", host + " " + where + ": that is this server");
+}
+
 /// What makes two connections alike: a message may go by either.
 std::string connection_key(const Route& route, const ClientTerms& terms, std::string_view host, std::uint16_t port) {
   std::string key{host};
@@ -235,8 +239,12 @@ asio::awaitable<Carrier::Session> Carrier::connect(Work& work, const Place& plac
     work.fail(own_answer(Stage::ours, "4.3.0", "this server is about to stop"));
     co_return Session{};
   }
-  if (std::ranges::find(setup_.own_listeners, std::pair{place.address, place.port}) != setup_.own_listeners.end()) {
-    work.fail(own_answer(Stage::routing, "5.4.6", place.host + " " + where + ": that is this server"));
+  const auto listens = [&](std::string_view address) {
+    return std::ranges::any_of(setup_.own_listeners,
+                               [&](const auto& own) { return own.first == address && own.second == place.port; });
+  };
+  if (listens(place.address)) {
+    work.fail(this_server(place.host, where));
     co_return Session{};
   }
   ++work.delivery.connections;
@@ -248,6 +256,13 @@ asio::awaitable<Carrier::Session> Carrier::connect(Work& work, const Place& plac
                                                       source_for(route, place.address), work.terms->timeouts.connect);
   if (!stream) {
     work.fail(own_answer(Stage::connect, "4.4.1", place.host + " " + where + ": " + stream.error()));
+    co_return Session{};
+  }
+  // A listener on every address names none: but who speaks from the address that is spoken to speaks to this machine,
+  // and so does who speaks to any of 127.0.0.0/8.
+  const bool here = stream->local_address() == place.address || place.address.starts_with("127.");
+  if (here && listens(common::is_ipv6(place.address) ? "::" : "0.0.0.0")) {
+    work.fail(this_server(place.host, where));
     co_return Session{};
   }
   const auto& tls = work.terms->security == Security::verify ? setup_.verified : setup_.unchecked;

@@ -24,7 +24,7 @@ std::uint32_t throw_dice(std::uint32_t bound) {
 Dispatch::Dispatch(mailstore::Store& store, common::dns::Resolver& resolver, const common::Clock& clock,
                    Carrier::Setup setup, std::shared_ptr<const Plans> plans, std::chrono::seconds keep_done)
     : worker_(std::make_unique<common::net::Worker>(clock)),
-      names_(resolver),
+      names_(resolver, worker_->context().get_executor()),
       scheduler_(std::make_unique<Scheduler>(store, *worker_, names_, std::move(setup), std::move(plans), keep_done)) {}
 
 Dispatch::~Dispatch() {
@@ -82,6 +82,7 @@ void Dispatch::stop(std::chrono::milliseconds grace) {
   if (!thread_.joinable()) return;
   asio::post(worker_->context(), [this] {
     scheduler_->stop();
+    names_.stop();
     worker_->end_sessions(false);
   });
   if (!scheduler_->crowd().wait_empty(grace)) {

@@ -335,7 +335,7 @@ asio::awaitable<void> Scheduler::launch(Run& run, std::vector<mailstore::QueuedR
     }
     ++run.under_way;
     auto going = attempt(run, std::move(group));
-    asio::co_spawn(worker_.context(), std::move(going), [this, &run](const std::exception_ptr& error) {
+    asio::co_spawn(worker_.context(), std::move(going), [&run](const std::exception_ptr& error) {
       --run.under_way;
       run.ended.cancel();
       if (!error) return;

@@ -60,10 +60,11 @@ class DnsServer:
     """Use as a context manager. `zones`: name -> records as in a zone file, in front of which SOA and NS are put; None:
     a zone that the server cannot load, so that it answers SERVFAIL; a path: a whole zone file. `address` is what
     dns.servers takes; `direct` is nsd itself, which speaks TCP too. Names in `silent`, and all below them, are never
-    answered; `asked` lists the names that came."""
+    answered, those in `late` so many seconds after the question; `asked` lists the names that came."""
 
-    def __init__(self, zones, silent=()):
+    def __init__(self, zones, silent=(), late=None):
         self.zones = zones
+        self.late = late or {}
         self.silent = set(silent)
         self.asked = []
 
@@ -160,7 +161,10 @@ class DnsServer:
                     answer = back.recv(65535)
                     while answer[:2] != packet[:2]:  # a late one to somebody else's question
                         answer = back.recv(65535)
-                    self.front.sendto(answer, client)
+                    if name in self.late:
+                        threading.Timer(self.late[name], self.front.sendto, (answer, client)).start()
+                    else:
+                        self.front.sendto(answer, client)
                 except OSError:
                     continue
 

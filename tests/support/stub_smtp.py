@@ -7,15 +7,22 @@ class StubSmtp:
     """Listens on loopback. `extensions`: what EHLO offers. `refused`: path -> reply to its RCPT. `messages`: what came, dots
     unstuffed. `lines`: commands."""
 
-    def __init__(self, extensions=("PIPELINING",), refused=None):
+    def __init__(self, extensions=("PIPELINING",), refused=None, address="127.0.0.1", port=0):
         self.extensions = extensions
         self.refused = refused or {}
         self.messages = []
         self.lines = []
-        self._socket = socket.create_server(("127.0.0.1", 0))
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self._socket = socket.create_server((address, port), family=family, backlog=2048)
         self.port = self._socket.getsockname()[1]
         self._thread = threading.Thread(target=self._accept, daemon=True)
         self._thread.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
 
     def close(self):
         self._socket.shutdown(socket.SHUT_RDWR)

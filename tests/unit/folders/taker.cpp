@@ -108,7 +108,8 @@ TEST_CASE("what lies in the spool is taken, unlinked and forgotten") {
   CHECK(remembered(store) == 0);
   CHECK(tests::problems(*store) == "");
   std::size_t short_ones = 0;
-  for (const auto& entry : *tests::entries(*store, store.boxes()[0])) {
+  const auto entries = *tests::entries(*store, store.boxes()[0]);
+  for (const auto& entry : entries) {
     const auto text = *tests::read_message(*store, store.boxes()[0], entry);
     CHECK(text.contains("Received: from localhost (local, userid " + std::to_string(::geteuid()) +
                         ")\r\n\tby mx.example.test id "));

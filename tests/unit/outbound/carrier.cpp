@@ -251,11 +251,23 @@ TEST_CASE("smart hosts: instead of DNS, and where DNS knows no way (S67, S68)") 
 }
 
 TEST_CASE("mail does not go back to where it came from") {
-  StubServer stub{{Ways{}}};
-  House house;
-  house.setup.own_listeners = {{"127.0.0.1", stub.port()}};
-  CHECK(told(house.carry(stub.port())).starts_with("p 5.4.6 mx.there.test"));
-  CHECK(stub.heard().connections == 0);
+  const struct {
+    const char* listener;
+    const char* want;
+  } rows[] = {
+      {"127.0.0.1", "p 5.4.6 mx.there.test"},
+      {"0.0.0.0", "p 5.4.6 mx.there.test"},  // on every address
+      {"::", "d 250 2.0.0 taken"},           // on every address of the other family
+      {"127.0.0.2", "d 250 2.0.0 taken"},
+  };
+  for (const auto& row : rows) {
+    CAPTURE(row.listener);
+    StubServer stub{{Ways{}}};
+    House house;
+    house.setup.own_listeners = {{row.listener, stub.port()}};
+    CHECK(told(house.carry(stub.port())).starts_with(row.want));
+    CHECK(stub.heard().lines.empty() == std::string_view{row.want}.starts_with("p"));
+  }
 }
 
 TEST_CASE("among equal exchangers the one that a connection rests to is used again") {

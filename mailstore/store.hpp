@@ -160,19 +160,6 @@ class Store {
   Result<std::vector<std::string>> taken_origins(std::string_view prefix);
   asio::awaitable<Result<void>> forget_taken(std::vector<std::string> origins);
 
-  // ---- messages that are made of something outside, such as a file in a folder: once, whatever dies when
-
-  /// The same as accept, and in the same transaction it is remembered that `origin` was taken: `exists`, and nothing
-  /// happens, if it was before. `origin` names one thing for ever, a file by more than its path. Until it is forgotten
-  /// the caller may put the thing away; then, with that on stable storage, it is to be forgotten. A rebuild of the
-  /// index forgets all.
-  asio::awaitable<Result<void>> accept_once(Draft draft, Envelope envelope, BodyFacts facts, std::string origin);
-  /// The message that was made of it.
-  Result<std::optional<MessageId>> taken(std::string_view origin);
-  /// Those that are remembered and begin with `prefix`.
-  Result<std::vector<std::string>> taken_origins(std::string_view prefix);
-  asio::awaitable<Result<void>> forget_taken(std::vector<std::string> origins);
-
   // ---- maildrops
 
   /// Takes the maildrop for a session or a removal; `in_use` at once when another session or process has it.

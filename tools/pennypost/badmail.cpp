@@ -244,7 +244,6 @@ void write_all(Session& session, const BadmailSelection& selection, const std::s
 
 /// From the queue, by a person.
 void set_aside(Session& session, const std::vector<std::string>& ids, const std::string& reason) {
-  if (ids.empty()) refuse("say which messages of the queue");
   const auto why = smtpd::folders::format_badmail_reason(smtpd::folders::BadmailCause::by_event, reason_of(reason));
   QueueSelection selection;
   selection.ids = ids;
@@ -288,7 +287,7 @@ void add_badmail_commands(CLI::App& root, Program& program) {
   auto reason = std::make_shared<std::string>();
   auto* put = add_command(*group, "add", "Makes messages in the queue badmail", program,
                           [&session, ids, reason] { set_aside(session, *ids, *reason); });
-  put->add_option("ID", *ids, "The messages")->type_name("");
+  put->add_option("ID", *ids, "The messages")->type_name("")->required();
   put->add_option("--reason", *reason, "Why; kept and shown")->type_name("TEXT");
 }
 

@@ -43,16 +43,25 @@ TEST_CASE("a recipient that is being placed stays so until it leaves, whatever p
   const auto rows = got(queue.recipients(id));
   got(wait_for(queue.order({rows[0].name}, HoldOrder{"root"})));
   got(wait_for(queue.settle({{rows[1].name, Stays{}}})));
-  store.reopen();
-  queue = store->queue();
   for (const auto& row : got(queue.recipients(id))) CHECK(row.placing == file);
+}
+
+TEST_CASE("a restart and a rebuild know what is being placed") {
+  TestStore store(1);
+  const auto id = queue_letter(store, 2);
+  const std::string file = "/srv/mx/drop/" + format_id(id) + ".eml";
+  CHECK(got(wait_for(store->queue().settle(placing(got(store->queue().recipients(id)), file)))).settled == 2);
+  const auto all_placed = [&] {
+    const auto rows = got(store->queue().recipients(id));
+    return rows.size() == 2 && rows[0].placing == file && rows[1].placing == file;
+  };
+  store.reopen();
+  CHECK(all_placed());
   CHECK(tests::problems(*store) == "");
-  // And after a rebuild of the index.
   store.close();
   got(Store::rebuild(store.options()));
-  store.reopen();
-  queue = store->queue();
-  for (const auto& row : got(queue.recipients(id))) CHECK(row.placing == file);
+  got(store.open());
+  CHECK(all_placed());
 }
 
 TEST_CASE("recipients that share a file are placed in one transaction, however many") {

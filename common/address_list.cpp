@@ -55,8 +55,10 @@ class Lexer {
   }
   std::expected<Token, std::string> take_to(char last, Token::Kind kind, const char* unclosed) {
     for (std::size_t i = 1; i < rest_.size(); ++i) {
-      if (rest_[i] == '\\') ++i;
-      else if (rest_[i] == last) return take(i + 1, kind);
+      if (rest_[i] == '\\')
+        ++i;
+      else if (rest_[i] == last)
+        return take(i + 1, kind);
     }
     return wrong(unclosed);
   }

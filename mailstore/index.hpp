@@ -32,8 +32,8 @@ inline constexpr std::uint64_t format_version = 1;
 
 class Index {
  public:
-  /// `create`: makes the tables. Else a missing table is `corrupt`, but for those that came later (of the queue, of what
-  /// was taken): an older store gets them.
+  /// `create`: makes the tables. Else a missing table is `corrupt`, but for those that came later (of the queue, of
+  /// what was taken): an older store gets them.
   void open(const std::string& folder, std::uint64_t map_size, bool create);
   MDB_env* env() const { return env_.get(); }
   /// How many pages can still be had, free ones included; counts only up to `enough`.

@@ -260,7 +260,8 @@ struct BounceOrder {
 struct RerouteOrder {
   std::string to;  ///< HOST[:PORT] or [ADDRESS][:PORT]; empty: as routing says
 };
-using QueueOrder = std::variant<HoldOrder, ReleaseOrder, RetryOrder, ReviveOrder, DeleteOrder, BounceOrder, RerouteOrder>;
+using QueueOrder =
+    std::variant<HoldOrder, ReleaseOrder, RetryOrder, ReviveOrder, DeleteOrder, BounceOrder, RerouteOrder>;
 
 /// The right to schedule: one process a store. Gives it back when it goes; so does the death of its process.
 class SchedulerLock {

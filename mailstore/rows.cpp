@@ -8,8 +8,8 @@ constexpr std::uint8_t row_version = 1;
 // Of an entry that says when its message was retrieved; any other stays as short as it was.
 constexpr std::uint8_t retrieved_entry_version = 2;
 constexpr std::uint8_t flag_a = 1;
-// Version 2 of domains has quota, catch-all and plus addressing, version 3 the settings of a remote one, which others do not
-// carry.
+// Version 2 of domains has quota, catch-all and plus addressing, version 3 the settings of a remote one, which others
+// do not carry.
 constexpr std::uint8_t domain_version = 3;
 // Version 2 of mailboxes tells a quota of none from no quota of its own, version 3 has a secret for APOP, version 4
 // what it may send as.

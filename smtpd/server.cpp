@@ -129,8 +129,9 @@ std::expected<void, std::string> SmtpService::start() {
                                            listeners_->addresses(), store_options_.keep_done, drops_);
   if (!dispatch) return std::unexpected(std::move(dispatch.error()));
   dispatch_ = std::move(*dispatch);
-  homes_ = std::make_unique<folders::Homes>(*store_, common::system_clock_source(),
-                                            [this] { return dispatch_ ? dispatch_->badmail() : folders::BadmailCounts{}; });
+  homes_ = std::make_unique<folders::Homes>(*store_, common::system_clock_source(), [this] {
+    return dispatch_ ? dispatch_->badmail() : folders::BadmailCounts{};
+  });
   if (auto started = homes_->start(make_homes(configured_)); !started) return started;
   listeners_->start();
   dispatch_->start();
@@ -174,7 +175,8 @@ std::expected<std::vector<std::string>, std::string> SmtpService::reload(const c
   dns_ = std::move(*dns);
   drops_ = std::move(drops);
   for (const auto& server : servers) {
-    if (const auto drop = drops_.find(server.id); drop != drops_.end()) drop->second->set_quota(server.messages.drop_quota);
+    if (const auto drop = drops_.find(server.id); drop != drops_.end())
+      drop->second->set_quota(server.messages.drop_quota);
   }
   homes_->reload(make_homes(servers));
   guard_->set_terms(common::auth::make_guard_terms(config.suite.guessing));

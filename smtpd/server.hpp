@@ -35,7 +35,7 @@ class SmtpService final : public common::daemon::Service {
   /// By id, the file's name.
   using VirtualServers = std::map<std::string, std::shared_ptr<const VirtualServer>, std::less<>>;
   static std::expected<VirtualServers, std::string> make_servers(const std::vector<common::config::Server>& servers,
-                                                                const outbound::DropFolders& drops);
+                                                                 const outbound::DropFolders& drops);
   std::vector<folders::Homes::Setup> make_homes(const std::vector<common::config::Server>& servers) const;
   /// Those in use are kept where they lie as they did.
   outbound::DropFolders make_drops(const std::vector<common::config::Server>& servers) const;

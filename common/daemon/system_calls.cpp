@@ -29,10 +29,11 @@ constexpr auto calls = std::to_array<const char*>(
     {// files
      "access", "chmod", "close", "close_range", "copy_file_range", "dup", "dup2", "dup3", "faccessat", "faccessat2",
      "fadvise64", "fallocate", "fchmod", "fchmodat", "fcntl", "fdatasync", "flock", "fstat", "fstatfs", "fsync",
-     "ftruncate", "getcwd", "getdents64", "inotify_add_watch", "inotify_init1", "inotify_rm_watch", "link", "linkat", "lseek", "lstat", "mkdir", "mkdirat", "newfstatat", "open",
-     "openat", "openat2", "pread64", "preadv", "preadv2", "pwrite64", "pwritev", "pwritev2", "read", "readahead",
-     "readlink", "readlinkat", "readv", "rename", "renameat", "renameat2", "rmdir", "sendfile", "splice", "stat",
-     "statfs", "statx", "sync_file_range", "truncate", "umask", "unlink", "unlinkat", "utimensat", "write", "writev",
+     "ftruncate", "getcwd", "getdents64", "inotify_add_watch", "inotify_init1", "inotify_rm_watch", "link", "linkat",
+     "lseek", "lstat", "mkdir", "mkdirat", "newfstatat", "open", "openat", "openat2", "pread64", "preadv", "preadv2",
+     "pwrite64", "pwritev", "pwritev2", "read", "readahead", "readlink", "readlinkat", "readv", "rename", "renameat",
+     "renameat2", "rmdir", "sendfile", "splice", "stat", "statfs", "statx", "sync_file_range", "truncate", "umask",
+     "unlink", "unlinkat", "utimensat", "write", "writev",
      // sockets
      "accept", "accept4", "bind", "connect", "getpeername", "getsockname", "getsockopt", "listen", "recvfrom",
      "recvmmsg", "recvmsg", "sendmmsg", "sendmsg", "sendto", "setsockopt", "shutdown",

@@ -13,9 +13,9 @@ class OpenedFile {
  public:
   struct Refusal {
     enum class Why : std::uint8_t {
-      gone,      ///< nobody is there any more
-      no_mail,   ///< a link, a device, a folder, a file that somebody else has a name for
-      trouble,   ///< later
+      gone,     ///< nobody is there any more
+      no_mail,  ///< a link, a device, a folder, a file that somebody else has a name for
+      trouble,  ///< later
     } why;
     std::string text;
   };

@@ -168,7 +168,8 @@ asio::awaitable<void> Taker::take(std::string name) {
   auto opened = OpenedFile::open(folder_, name);
   if (!opened) {
     const auto& refusal = opened.error();
-    if (refusal.why == OpenedFile::Refusal::Why::no_mail) refuse(name, refusal.text, {Unread::Why::broken, refusal.text});
+    if (refusal.why == OpenedFile::Refusal::Why::no_mail)
+      refuse(name, refusal.text, {Unread::Why::broken, refusal.text});
     if (refusal.why == OpenedFile::Refusal::Why::trouble)
       log::warning("folder.waits", {{"source", setup_.source}, {"file", name}, {"why", refusal.text}});
     co_return;

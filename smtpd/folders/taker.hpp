@@ -56,8 +56,8 @@ using Reading = std::variant<Message, Unread>;
 /// Files whose name begins with a dot are somebody's unfinished work. What is no message stays where it is, unless
 /// somebody has another place for it; the log says why, once. Everything runs on one thread's io_context.
 ///
-/// Between the commit and the unlink a file has a hidden name, so that what has come under its old name meanwhile is not
-/// unlinked in its place.
+/// Between the commit and the unlink a file has a hidden name, so that what has come under its old name meanwhile is
+/// not unlinked in its place.
 class Taker {
  public:
   enum class Moment : std::uint8_t { opened, read, committed, hidden, unlinked, synced, forgotten };
@@ -71,7 +71,7 @@ class Taker {
     /// Puts what is no message elsewhere; false: it stays.
     std::function<bool(int folder, const std::string& name, const Unread&)> refused =
         [](int, const std::string&, const Unread&) { return false; };
-    std::chrono::milliseconds look_again{60'000};  ///< for what had to wait
+    std::chrono::milliseconds look_again{60'000};        ///< for what had to wait
     std::function<void(Moment)> passed = [](Moment) {};  ///< told behind each step, for tests
   };
   /// `store` outlives it.
@@ -108,10 +108,10 @@ class Taker {
   asio::posix::stream_descriptor events_;
   asio::steady_timer again_;
   std::deque<std::string> queue_;
-  std::set<std::string> names_;                  ///< in the queue or under way
-  std::map<std::string, std::string> refused_;   ///< by name: which file it was, so that it is told once
-  std::vector<std::string> away_;                ///< origins whose files are unlinked
-  std::set<std::string> left_over_;              ///< remembered from before the start, and not found so far
+  std::set<std::string> names_;                 ///< in the queue or under way
+  std::map<std::string, std::string> refused_;  ///< by name: which file it was, so that it is told once
+  std::vector<std::string> away_;               ///< origins whose files are unlinked
+  std::set<std::string> left_over_;             ///< remembered from before the start, and not found so far
   std::size_t under_way_ = 0;
   bool settling_ = false;
   bool first_look_ = true;

@@ -31,13 +31,10 @@ Dispatch::~Dispatch() {
   stop(std::chrono::milliseconds{0});
 }
 
-std::expected<std::unique_ptr<Dispatch>, std::string> Dispatch::make(mailstore::Store& store,
-                                                                     common::dns::Resolver& resolver,
-                                                                     const common::Clock& clock,
-                                                                     const std::vector<common::config::Server>& servers,
-                                                                     const std::vector<common::net::BoundAddress>& own,
-                                                                     std::chrono::seconds keep_done,
-                                                                     const DropFolders& drops) {
+std::expected<std::unique_ptr<Dispatch>, std::string> Dispatch::make(
+    mailstore::Store& store, common::dns::Resolver& resolver, const common::Clock& clock,
+    const std::vector<common::config::Server>& servers, const std::vector<common::net::BoundAddress>& own,
+    std::chrono::seconds keep_done, const DropFolders& drops) {
   auto plans = make_plans(servers, drops);
   if (!plans) return std::unexpected(std::move(plans.error()));
   Carrier::Setup setup;
@@ -74,7 +71,7 @@ void Dispatch::start() {
 }
 
 std::expected<void, std::string> Dispatch::reload(const std::vector<common::config::Server>& servers,
-                                                   const DropFolders& drops) {
+                                                  const DropFolders& drops) {
   auto plans = make_plans(servers, drops);
   if (!plans) return std::unexpected(std::move(plans.error()));
   scheduler_->set_plans(std::make_shared<const Plans>(std::move(*plans)));

@@ -25,13 +25,10 @@ namespace smtpd::outbound {
 class Dispatch {
  public:
   /// Reads certificates and password files, starts nothing. `store` and `resolver` outlive it. Error: a sentence.
-  static std::expected<std::unique_ptr<Dispatch>, std::string> make(mailstore::Store& store,
-                                                                    common::dns::Resolver& resolver,
-                                                                    const common::Clock& clock,
-                                                                    const std::vector<common::config::Server>& servers,
-                                                                    const std::vector<common::net::BoundAddress>& own,
-                                                                    std::chrono::seconds keep_done,
-                                                                    const DropFolders& drops);
+  static std::expected<std::unique_ptr<Dispatch>, std::string> make(
+      mailstore::Store& store, common::dns::Resolver& resolver, const common::Clock& clock,
+      const std::vector<common::config::Server>& servers, const std::vector<common::net::BoundAddress>& own,
+      std::chrono::seconds keep_done, const DropFolders& drops);
   ~Dispatch();
   void start();
   std::expected<void, std::string> reload(const std::vector<common::config::Server>& servers, const DropFolders& drops);

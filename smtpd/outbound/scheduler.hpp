@@ -45,7 +45,7 @@ struct ServerPlan {
   report::Reporting reporting;
   Schedule schedule;
   common::config::Outbound outbound;
-  std::string password;  ///< what stands in its password_file
+  std::string password;                       ///< what stands in its password_file
   std::shared_ptr<folders::DropFolder> drop;  ///< null: it has no home
 };
 /// By virtual server; those that have a home.

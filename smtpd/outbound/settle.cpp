@@ -140,8 +140,8 @@ asio::awaitable<void> Scheduler::rest() {
 }
 
 /// Kept with its cause until a person decides (S16).
-asio::awaitable<void> Scheduler::set_aside(std::vector<mailstore::Settlement> outcomes,
-                                           folders::BadmailCause cause, std::string_view why) {
+asio::awaitable<void> Scheduler::set_aside(std::vector<mailstore::Settlement> outcomes, folders::BadmailCause cause,
+                                           std::string_view why) {
   std::vector<mailstore::QueueName> names;
   for (const auto& outcome : outcomes) {
     names.push_back(outcome.name);

@@ -244,8 +244,7 @@ void write_all(Session& session, const BadmailSelection& selection, const std::s
 
 /// From the queue, by a person.
 void set_aside(Session& session, const std::vector<std::string>& ids, const std::string& reason) {
-  const auto why =
-      smtpd::folders::format_badmail_reason(smtpd::folders::BadmailCause::by_event, reason_of(reason));
+  const auto why = smtpd::folders::format_badmail_reason(smtpd::folders::BadmailCause::by_event, reason_of(reason));
   QueueSelection selection;
   selection.ids = ids;
   std::vector<mailstore::QueueName> names;
@@ -258,7 +257,8 @@ void set_aside(Session& session, const std::vector<std::string>& ids, const std:
 }  // namespace
 
 void add_badmail_commands(CLI::App& root, Program& program) {
-  auto* group = add_group(root, "badmail", "Mail that can neither be delivered nor go back, and files that are no mail");
+  auto* group =
+      add_group(root, "badmail", "Mail that can neither be delivered nor go back, and files that are no mail");
   auto& session = program.session;
   auto listed = std::make_shared<BadmailSelection>();
   add_badmail_filters(add_command(*group, "list", "Lists badmail, with its causes", program,

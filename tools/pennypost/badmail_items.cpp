@@ -120,16 +120,16 @@ void add_badmail_selection(CLI::App* command, BadmailSelection& selection) {
 }
 
 std::vector<BadmailItem> find_badmail(Session& session, const BadmailSelection& selection) {
-  if (!selection.ids.empty() && (selection.filters() || selection.all))
-    refuse("say ids, or a filter, not both");
+  if (!selection.ids.empty() && (selection.filters() || selection.all)) refuse("say ids, or a filter, not both");
   if (selection.all && selection.filters()) refuse("say a filter or --all, not both");
   std::optional<BadmailCause> cause;
   if (!selection.cause.empty()) {
     cause = smtpd::folders::parse_badmail_cause(selection.cause);
     if (!cause)
-      refuse(fmt::format("--cause {}: no such cause; there are: bad-pickup-file, general-failure, hop-count, ndr-of-dsn, "
-                         "no-recipients, by-event",
-                         selection.cause));
+      refuse(
+          fmt::format("--cause {}: no such cause; there are: bad-pickup-file, general-failure, hop-count, ndr-of-dsn, "
+                      "no-recipients, by-event",
+                      selection.cause));
   }
   mailstore::Time older{};
   if (!selection.older.empty()) {
@@ -174,7 +174,8 @@ void each_piece_of_file(const std::filesystem::path& file, const std::function<v
   } const close{open};
   struct stat about{};
   if (open < 0 || ::fstat(open, &about) != 0)
-    fail(fmt::format("{} could not be read: {}", file.string(), std::strerror(errno)));  // NOLINT(concurrency-mt-unsafe)
+    fail(
+        fmt::format("{} could not be read: {}", file.string(), std::strerror(errno)));  // NOLINT(concurrency-mt-unsafe)
   if (!S_ISREG(about.st_mode)) fail(fmt::format("{} is no plain file, so there is nothing to read", file.string()));
   std::string piece(std::size_t{64} << 10U, '\0');
   for (;;) {

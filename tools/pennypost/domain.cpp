@@ -354,7 +354,9 @@ void add_domain_commands(CLI::App& root, Program& program) {
         command->add_option("--alias-of", given->alias_of, "The same people as in this domain")->type_name("DOMAIN");
     auto* remote = command->add_flag("--remote", given->remote, "Mail for it is sent on; NAME may be *.example.com")
                        ->excludes(alias_of);
-    command->add_flag("--drop", given->drop, "Mail for it goes to the drop folder of the virtual server that takes it, a file each")
+    command
+        ->add_flag("--drop", given->drop,
+                   "Mail for it goes to the drop folder of the virtual server that takes it, a file each")
         ->excludes(alias_of)
         ->excludes(remote);
     command->add_flag("--if-not-exists", given->if_not_exists, "Fine if it is there in the same form");

@@ -76,7 +76,8 @@ std::vector<Finding> find_unreachable(const Config& config) {
     if (!server.home.empty() && std::filesystem::exists(server.home, error)) try_path({i, "home"}, server.home, X_OK);
     for (const char* const folder : {"pickup", "drop", "badmail"}) {
       const auto place = server.home / folder;
-      if (!server.home.empty() && std::filesystem::exists(place, error)) try_path({i, "home"}, place, R_OK | W_OK | X_OK);
+      if (!server.home.empty() && std::filesystem::exists(place, error))
+        try_path({i, "home"}, place, R_OK | W_OK | X_OK);
     }
     for (const auto& listen : server.listen) {
       if (!listen.path.empty())

@@ -82,12 +82,14 @@ TEST_CASE("the envelope of a pickup file (LEGACY S12)") {
 }
 
 TEST_CASE("the header section of a pickup file goes on without envelope and Bcc") {
-  CHECK(header("x-sender: a@b.c\r\nx-receiver: d@e.f\r\n\r\nSubject: x\r\nBCC: e@f.g,\r\n\th@i.j\r\nTo: k@l.m\r\n\r\nBcc: "
-               "body\r\n") == "Subject: x\r\nTo: k@l.m\r\n|\r\nBcc: body\r\n");
+  CHECK(header(
+            "x-sender: a@b.c\r\nx-receiver: d@e.f\r\n\r\nSubject: x\r\nBCC: e@f.g,\r\n\th@i.j\r\nTo: k@l.m\r\n\r\nBcc: "
+            "body\r\n") == "Subject: x\r\nTo: k@l.m\r\n|\r\nBcc: body\r\n");
   CHECK(header("x-sender: a@b.c\r\nx-receiver: d@e.f\r\nSubject: x\r\n\r\nbody") == "Subject: x\r\n|\r\nbody");
   CHECK(header("x-sender: a@b.c\nx-receiver: d@e.f\n\nno field\n") == "|\nno field\n");
   CHECK(header("x-sender: a@b.c\nx-receiver: d@e.f\nno field\n") == "|no field\n");
-  CHECK(parse_pickup_head("x-dot-stuffed: yes\r\nx-sender: a@b.c\r\nx-receiver: d@e.f\r\n", "")->dots == DotStuffed::yes);
+  CHECK(parse_pickup_head("x-dot-stuffed: yes\r\nx-sender: a@b.c\r\nx-receiver: d@e.f\r\n", "")->dots ==
+        DotStuffed::yes);
   CHECK(parse_pickup_head("x-sender: a@b.c\r\nx-receiver: d@e.f\r\n", "")->dots == DotStuffed::unknown);
   CHECK_FALSE(parse_pickup_head("x-sender: a\r\nx-receiver: d@e.f\r\n", ""));
 }

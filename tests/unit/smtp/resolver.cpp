@@ -351,18 +351,15 @@ TEST_CASE("mail for a drop domain is taken from everybody, whatever its local pa
   directory.aliases["robot@here.test"] = {"robot@here.test", {"robot@programs.test"}};
   for (const auto* text : {"Anything@programs.test", "robot@here.test"}) {
     Explanation explanation;
-    const auto found =
-        resolve(directory, *common::parse_address(text), "here.test", Relay::denied, &explanation);
+    const auto found = resolve(directory, *common::parse_address(text), "here.test", Relay::denied, &explanation);
     REQUIRE(found);
     CHECK(found->outcome == Outcome::found);
     CHECK(found->drop);
     REQUIRE(found->remotes.size() == 1);
     CHECK(explanation.back().what.find("drop folder") != std::string::npos);
   }
-  const auto found =
-      resolve(directory, *common::parse_address("Anything@programs.test"), "", Relay::denied);
+  const auto found = resolve(directory, *common::parse_address("Anything@programs.test"), "", Relay::denied);
   CHECK(found->remotes.front() == "Anything@programs.test");
   directory.add_mailbox("ann@here.test");
-  CHECK_FALSE(
-      resolve(directory, *common::parse_address("ann@here.test"), "here.test", Relay::denied)->drop);
+  CHECK_FALSE(resolve(directory, *common::parse_address("ann@here.test"), "here.test", Relay::denied)->drop);
 }

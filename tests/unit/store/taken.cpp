@@ -29,7 +29,8 @@ asio::awaitable<Result<MessageId>> take_once(Store& store, MailboxNumber box, st
   envelope.server = "test";
   envelope.owners.push_back({.mailbox = box, .delivered_to = tests::address_of(box)});
   envelope.remotes.push_back({.address = "bob@far.test"});
-  auto accepting = store.accept_once(std::move(*draft), std::move(envelope), tests::facts_of(octets), std::move(origin));
+  auto accepting =
+      store.accept_once(std::move(*draft), std::move(envelope), tests::facts_of(octets), std::move(origin));
   auto accepted = co_await std::move(accepting);
   if (!accepted) co_return std::unexpected(accepted.error());
   co_return id;
@@ -133,7 +134,8 @@ TEST_CASE("a row that cannot be read is found, and made anew: what was taken sta
   got(store.open());
   CHECK(got(store->repair()).problems.size() == 1);
   CHECK(tests::problems(*store) == "");
-  CHECK(error_of(wait_for(take_once(*store, store.boxes()[0], tests::make_message("x", 100), "spool 1"))) == Errc::exists);
+  CHECK(error_of(wait_for(take_once(*store, store.boxes()[0], tests::make_message("x", 100), "spool 1"))) ==
+        Errc::exists);
   CHECK(messages_in(store) == 1);
 }
 

@@ -83,7 +83,10 @@ struct QueuedRecipient {
   std::string reroute;   ///< HOST[:PORT] in place of what routing says, empty: none
   std::string reason;    ///< of a hold or a bounce, who and why; cut at 160 octets
   Time since = no_time;  ///< of the hold or the bounce
+  std::string placing;   ///< see Placing; empty: that was not said of it
 };
+/// Of `placing`: it is kept whole or not at all.
+inline constexpr std::size_t placing_limit = 400;
 
 /// What holds for all that wait on one domain. One that nothing waits on and nobody has suspended is not there.
 struct QueueDomain {
@@ -146,10 +149,16 @@ struct Stays {
 };
 /// Its delay notice is on its way.
 struct Noticed {};
+/// It is about to be put into a file of this name, whose octets lie under another name on stable storage: if that other
+/// name is gone, it was put. `conflict` for a name of more than placing_limit octets. Neighbours of one message and one
+/// file are settled in one transaction.
+struct Placing {
+  std::string file;
+};
 
 struct Settlement {
   QueueName name;
-  std::variant<Leaves, Stays, Noticed> what;
+  std::variant<Leaves, Stays, Noticed, Placing> what;
 };
 
 /// The end of a round to a domain, or of the first connection that tells how it stands.
@@ -241,6 +250,7 @@ struct HoldOrder {
 };
 struct ReleaseOrder {};  ///< of held ones: they wait again, for what they waited before
 struct RetryOrder {};    ///< of those that wait: due at once, each by itself
+struct ReviveOrder {};   ///< of held ones: they wait again, and are due at once
 struct DeleteOrder {};   ///< without a report
 /// The scheduler sends a failure report and takes it out, a held one too; `reason` stands in the report.
 struct BounceOrder {
@@ -250,7 +260,8 @@ struct BounceOrder {
 struct RerouteOrder {
   std::string to;  ///< HOST[:PORT] or [ADDRESS][:PORT]; empty: as routing says
 };
-using QueueOrder = std::variant<HoldOrder, ReleaseOrder, RetryOrder, DeleteOrder, BounceOrder, RerouteOrder>;
+using QueueOrder =
+    std::variant<HoldOrder, ReleaseOrder, RetryOrder, ReviveOrder, DeleteOrder, BounceOrder, RerouteOrder>;
 
 /// The right to schedule: one process a store. Gives it back when it goes; so does the death of its process.
 class SchedulerLock {

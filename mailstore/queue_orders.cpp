@@ -41,6 +41,14 @@ struct Apply {
     row.due = retry_time;
     return true;
   }
+  bool operator()(const ReviveOrder& /*order*/) const {
+    if (row.state != QueueState::held) return false;
+    row.state = QueueState::waiting;
+    row.reason.clear();
+    row.since = no_time;
+    row.due = retry_time;
+    return true;
+  }
   bool operator()(const BounceOrder& order) const {
     if (row.state == QueueState::bounce) return false;
     row.state = QueueState::bounce;

@@ -6,6 +6,7 @@ namespace mailstore {
 namespace {
 
 constexpr std::uint8_t row_version = 1;
+constexpr std::uint8_t placing_row_version = 2;  // of a recipient's row that says where it is being placed
 constexpr std::uint8_t flag_noticed = 1, flag_suspended = 1, flag_held = 1;
 constexpr std::size_t text_limit = 400, enhanced_limit = 16, peer_limit = 255, tls_limit = 80, reason_limit = 160,
                       reverse_path_limit = 256, server_limit = 64, reroute_limit = 262;
@@ -166,7 +167,7 @@ DonePlace parse_done_key(std::string_view key) {
 
 void encode(const QueuedRecipient& row, std::string& out) {
   Encoder to(out);
-  to.number(row_version).number(std::to_underlying(row.state));
+  to.number(row.placing.empty() ? row_version : placing_row_version).number(std::to_underlying(row.state));
   to.number(static_cast<std::uint8_t>(row.delay_noticed ? flag_noticed : 0)).number(row.notify);
   to.number(row.octets).number(row.attempts).number(micros(row.due)).number(micros(row.since));
   Words(out)
@@ -176,11 +177,12 @@ void encode(const QueuedRecipient& row, std::string& out) {
       .attempt(row.last)
       .text(row.reroute, reroute_limit)
       .text(row.reason, reason_limit);
+  if (!row.placing.empty()) Words(out).text(row.placing, placing_limit);
 }
 
 QueuedRecipient decode_queued(QueueName name, std::string_view value) {
   Decoder from(value, "row of a recipient in the queue");
-  from.version(row_version);
+  const auto version = from.version(placing_row_version);
   QueuedRecipient row{.name = std::move(name)};
   row.state = static_cast<QueueState>(from.number<std::uint8_t>());
   if (row.state < QueueState::waiting || row.state > QueueState::bounce) from.broken("has an unknown state");
@@ -196,6 +198,7 @@ QueuedRecipient decode_queued(QueueName name, std::string_view value) {
   row.last = attempt_in(from);
   row.reroute = short_text(from);
   row.reason = short_text(from);
+  if (version == placing_row_version) row.placing = short_text(from);
   from.end();
   return row;
 }

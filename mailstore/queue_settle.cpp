@@ -36,6 +36,12 @@ DoneRecipient done_of(const QueuedRecipient& row, const Leaves& how, MessageId s
   return done;
 }
 
+bool is_placed_with(const Settlement& one, const Settlement& next) {
+  const auto* a = std::get_if<Placing>(&one.what);
+  const auto* b = std::get_if<Placing>(&next.what);
+  return a != nullptr && b != nullptr && one.name.id == next.name.id && a->file == b->file;
+}
+
 /// False: nothing changed, it is gone.
 bool settle_one(Change& change, const Settlement& one, Record record, MessageId successor) {
   if (const auto* leaves = std::get_if<Leaves>(&one.what)) {
@@ -51,6 +57,13 @@ bool settle_one(Change& change, const Settlement& one, Record record, MessageId 
     row.last = stays->attempt;
     row.due = stays->due;
     change.replace_queued(*old, row);
+    return true;
+  }
+  if (const auto* placing = std::get_if<Placing>(&one.what)) {
+    if (row.placing == placing->file) return false;
+    row.placing = placing->file;
+    change.replace_queued(*old, row);
+    change.journal_queued(row);
     return true;
   }
   if (row.delay_noticed) return false;
@@ -88,13 +101,20 @@ asio::awaitable<Result<void>> on_pool(std::shared_ptr<Store::Impl> store, Work w
 
 asio::awaitable<Result<SettleResult>> settle_all(std::shared_ptr<Store::Impl> store, std::vector<Settlement> outcomes,
                                                  std::vector<Round> rounds) {
+  for (const auto& one : outcomes) {
+    const auto* placing = std::get_if<Placing>(&one.what);
+    if (placing != nullptr && placing->file.size() > placing_limit)
+      co_return fail(Errc::conflict, "the name of a file that is to be placed is too long");
+  }
   SettleResult total;
   const auto all = std::make_shared<const std::vector<Settlement>>(std::move(outcomes));
   const auto ends = std::make_shared<const std::vector<Round>>(std::move(rounds));
   auto record = store->core.options.keep_done.count() > 0 ? Record::done : Record::nothing;
   auto counted = std::make_shared<SettleResult>();
   for (std::size_t at = 0; at < all->size() || (at == 0 && !ends->empty());) {
-    const auto end = std::min(all->size(), at + piece);
+    auto end = std::min(all->size(), at + piece);
+    // The recipients that one file names are placed together, or who is left is placed again.
+    while (end > at && end < all->size() && is_placed_with((*all)[end - 1], (*all)[end])) ++end;
     const bool last = end == all->size();
     auto apply = [all, ends, at, end, last, record, counted](Change& change) -> Result<void> {
       *counted = {};

@@ -10,6 +10,7 @@
 #include "common/config/local.hpp"
 #include "common/log.hpp"
 
+#include "smtpd/folders/home.hpp"
 #include "smtpd/session/local_server.hpp"
 
 namespace smtpd {
@@ -72,7 +73,8 @@ std::string too_many_connections(const common::config::Server& server) {
 }  // namespace
 
 std::expected<SmtpService::VirtualServers, std::string> SmtpService::make_servers(
-    const std::vector<common::config::Server>& servers, const std::shared_ptr<const routing::Srs>& srs) {
+    const std::vector<common::config::Server>& servers, const std::shared_ptr<const routing::Srs>& srs,
+    const outbound::DropFolders& drops) {
   VirtualServers made;
   for (const auto& server : servers) {
     auto tls = common::net::TlsContext::load(server.tls);
@@ -84,9 +86,41 @@ std::expected<SmtpService::VirtualServers, std::string> SmtpService::make_server
       virtual_server->filters = std::make_shared<const milter::FilterTerms>(milter::make_filter_terms(server));
     virtual_server->reporting = report::make_reporting(server, srs);
     virtual_server->idle_timeout = server.connections.idle_timeout;
+    if (const auto drop = drops.find(virtual_server->terms.server); drop != drops.end())
+      virtual_server->drop = drop->second;
     made.emplace(server.id, std::move(virtual_server));
   }
   return made;
+}
+
+outbound::DropFolders SmtpService::make_drops(const std::vector<common::config::Server>& servers) const {
+  outbound::DropFolders made;
+  for (const auto& server : servers) {
+    const auto where = folders::home_of(server).drop;
+    if (where.empty()) continue;
+    const auto old = drops_.find(server.id);
+    auto drop = old != drops_.end() && old->second->path() == where
+                    ? old->second
+                    : std::make_shared<folders::DropFolder>(where, server.messages.drop_quota);
+    made.emplace(server.id, std::move(drop));
+  }
+  return made;
+}
+
+std::vector<folders::Homes::Setup> SmtpService::make_homes(const std::vector<common::config::Server>& servers) const {
+  std::vector<folders::Homes::Setup> homes;
+  for (const auto& server : servers) {
+    auto terms = [this, id = server.id]() -> std::shared_ptr<const Terms> {
+      const auto all = servers_.get();
+      const auto found = all->find(id);
+      if (found == all->end()) return nullptr;
+      return {found->second, &found->second->terms};
+    };
+    const auto drop = drops_.find(server.id);
+    homes.push_back({server.id, folders::home_of(server), server.messages.badmail_size, std::move(terms),
+                     drop == drops_.end() ? nullptr : drop->second});
+  }
+  return homes;
 }
 
 std::expected<void, std::string> SmtpService::prepare(const common::config::Config& config) {
@@ -95,12 +129,16 @@ std::expected<void, std::string> SmtpService::prepare(const common::config::Conf
     return std::unexpected("no server of kind \"smtp\" or \"lmtp\" is configured; add a file to " +
                            (config.file.parent_path() / "servers").string());
   }
+  for (const auto& server : servers) {
+    if (auto home = folders::make_home(server, config.suite.run.user); !home) return home;
+  }
   // The store's own key is known once it is open.
   auto keys = read_srs_keys(config.suite.srs);
   if (!keys) return std::unexpected(std::move(keys.error()));
   srs_terms_ = std::move(*keys);
   const auto all = with_local_server(servers, config);
-  auto made = make_servers(all, nullptr);
+  drops_ = make_drops(servers);
+  auto made = make_servers(all, nullptr, drops_);
   if (!made) return std::unexpected(std::move(made.error()));
   servers_.set(std::make_shared<const VirtualServers>(std::move(*made)));
 
@@ -150,8 +188,11 @@ std::expected<void, std::string> SmtpService::start() {
   resolver_.emplace();
   auto configured = resolver_->configure(dns_);
   if (!configured) return std::unexpected(std::move(configured.error()));
+  for (const auto& server : configured_) {
+    if (auto home = folders::try_home(server); !home) return home;
+  }
   auto dispatch = outbound::Dispatch::make(*store_, *resolver_, common::system_clock_source(), configured_,
-                                           listeners_->addresses(), srs, store_options_.keep_done);
+                                           listeners_->addresses(), srs, drops_, store_options_.keep_done);
   if (!dispatch) return std::unexpected(std::move(dispatch.error()));
   dispatch_ = std::move(*dispatch);
   auto means = dispatch_->means();
@@ -165,6 +206,10 @@ std::expected<void, std::string> SmtpService::start() {
       [this, &worker](common::net::Stream stream, std::string domain) {
         return take_fetched(worker, std::move(stream), std::move(domain));
       });
+  homes_ = std::make_unique<folders::Homes>(*store_, common::system_clock_source(), [this] {
+    return dispatch_ ? dispatch_->badmail() : folders::BadmailCounts{};
+  });
+  if (auto started = homes_->start(make_homes(configured_)); !started) return started;
   listeners_->start();
   dispatch_->start();
   dispatch_->post([this] { fetcher_->start(); });
@@ -232,14 +277,20 @@ std::expected<std::vector<std::string>, std::string> SmtpService::reload(const c
   auto keys = read_srs_keys(config.suite.srs);
   if (!keys) return std::unexpected(std::move(keys.error()));
   const auto srs = make_srs(*keys, *store_);
+  for (const auto& server : servers) {
+    auto home = folders::make_home(server, {});
+    if (home) home = folders::try_home(server);
+    if (!home) return std::unexpected(home.error() + " (one that is new needs a restart)");
+  }
   const auto all = with_local_server(servers, config);
-  auto made = make_servers(all, srs);
+  auto drops = make_drops(servers);
+  auto made = make_servers(all, srs, drops);
   if (!made) return std::unexpected(std::move(made.error()));
   auto dns = common::dns::read_settings(config.suite.dns);
   if (!dns) return std::unexpected(std::move(dns.error()));
   auto configured = resolver_->configure(*dns);
   if (!configured) return std::unexpected(std::move(configured.error()));
-  if (auto planned = dispatch_->reload(servers, srs); !planned) {
+  if (auto planned = dispatch_->reload(servers, srs, drops); !planned) {
     (void)resolver_->configure(dns_);  // they were good before
     return std::unexpected(std::move(planned.error()));
   }
@@ -251,7 +302,7 @@ std::expected<std::vector<std::string>, std::string> SmtpService::reload(const c
   auto reloaded = listeners_->reload(all);
   if (!reloaded) {
     servers_.set(old);
-    (void)dispatch_->reload(configured_, make_srs(srs_terms_, *store_));  // they were good before
+    (void)dispatch_->reload(configured_, make_srs(srs_terms_, *store_), drops_);  // they were good before
     (void)resolver_->configure(dns_);
     return std::unexpected(std::move(reloaded.error()));
   }
@@ -259,12 +310,19 @@ std::expected<std::vector<std::string>, std::string> SmtpService::reload(const c
   configured_ = servers;
   srs_terms_ = std::move(*keys);
   dns_ = std::move(*dns);
+  drops_ = std::move(drops);
+  for (const auto& server : servers) {
+    if (const auto drop = drops_.find(server.id); drop != drops_.end())
+      drop->second->set_quota(server.messages.drop_quota);
+  }
+  homes_->reload(make_homes(servers));
   guard_->set_terms(common::auth::make_guard_terms(config.suite.guessing));
   return std::vector<std::string>{};
 }
 
 void SmtpService::stop(std::chrono::milliseconds grace) {
   listeners_->stop(grace);
+  homes_->stop(grace);
   if (folders_) folders_->stop(grace);
   dispatch_->stop(grace);
   // Before the listeners, and with them the sessions, are destroyed: what still waits for a password, a name or a
@@ -273,6 +331,7 @@ void SmtpService::stop(std::chrono::milliseconds grace) {
   resolver_.reset();
   // The outbound thread's context goes before the store does, so nobody may still be telling it anything.
   store_->wait_told();
+  homes_.reset();
   fetcher_.reset();
   dispatch_.reset();
   store_.reset();
@@ -284,6 +343,7 @@ void SmtpService::add_status(nlohmann::json& status) {
   const auto counters = store_->counters();
   status["messages"] = {
       {"accepted", counters.accepted}, {"delivered", counters.entries}, {"commits", counters.commits}};
+  homes_->add_status(status);
   const auto held = guard_->counters();
   if (folders_) folders_->add_status(status);
   status["log_ins"] = {{"failed", held.failed}, {"delayed", held.delayed}, {"refused", held.refused}};

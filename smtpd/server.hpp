@@ -17,6 +17,7 @@
 
 #include "smtpd/fetch/fetcher.hpp"
 #include "smtpd/folders/folders.hpp"
+#include "smtpd/folders/homes.hpp"
 #include "smtpd/outbound/dispatch.hpp"
 #include "smtpd/routing/srs.hpp"
 #include "smtpd/session/session.hpp"
@@ -38,12 +39,16 @@ class SmtpService final : public common::daemon::Service {
   /// By id, the file's name.
   using VirtualServers = std::map<std::string, std::shared_ptr<const VirtualServer>, std::less<>>;
   static std::expected<VirtualServers, std::string> make_servers(const std::vector<common::config::Server>& servers,
-                                                                 const std::shared_ptr<const routing::Srs>& srs);
+                                                                 const std::shared_ptr<const routing::Srs>& srs,
+                                                                 const outbound::DropFolders& drops);
   Services services();
   /// Who takes mail that is fetched; null: nobody is configured.
   std::shared_ptr<const VirtualServer> taker() const;
   /// The server's side of a connection that we made (ATRN).
   asio::awaitable<void> take_fetched(common::net::Worker& worker, common::net::Stream stream, std::string domain);
+  std::vector<folders::Homes::Setup> make_homes(const std::vector<common::config::Server>& servers) const;
+  /// Those in use are kept where they lie as they did.
+  outbound::DropFolders make_drops(const std::vector<common::config::Server>& servers) const;
   /// Mail that waits for us there does not keep us from serving all other.
   void start_folders();
   asio::awaitable<void> serve(common::net::Worker& worker, common::net::Stream stream, common::net::Door door);
@@ -56,8 +61,10 @@ class SmtpService final : public common::daemon::Service {
   common::dns::Settings dns_;  ///< in force
   std::optional<common::dns::Resolver> resolver_;
   std::vector<common::config::Server> configured_;  ///< in force
+  outbound::DropFolders drops_;
   std::unique_ptr<outbound::Dispatch> dispatch_;
   std::unique_ptr<fetch::Fetcher> fetcher_;
+  std::unique_ptr<folders::Homes> homes_;
   std::filesystem::path spool_;  ///< empty: none
   std::string spool_trouble_;    ///< of making it, before there was a log
   std::optional<folders::Folders> folders_;

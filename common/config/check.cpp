@@ -168,4 +168,20 @@ void check_addresses(const std::vector<ReadServer>& servers, std::vector<Mistake
   }
 }
 
+void check_homes(const std::vector<ReadServer>& servers, std::vector<Mistake>& mistakes) {
+  for (std::size_t i = 0; i < servers.size(); ++i) {
+    const auto& home = servers[i].server.home;
+    if (home.empty()) continue;
+    for (std::size_t before = 0; before < i; ++before) {
+      const auto& other = servers[before].server;
+      if (other.home.lexically_normal() != home.lexically_normal()) continue;
+      mistakes.push_back({servers[i].server.file, servers[i].places.line("home"), "home",
+                          fmt::format("\"{}\" is the home of the server in {} already", escape(home.native(), 200),
+                                      escape(other.file.native())),
+                          "give each a folder of its own"});
+      break;
+    }
+  }
+}
+
 }  // namespace common::config

@@ -11,5 +11,7 @@ namespace common::config {
 void check_server(const ReadServer& read, std::vector<Mistake>& mistakes);
 /// No two listeners want the same place.
 void check_addresses(const std::vector<ReadServer>& servers, std::vector<Mistake>& mistakes);
+/// No two servers share a home, or one would take the other's files.
+void check_homes(const std::vector<ReadServer>& servers, std::vector<Mistake>& mistakes);
 
 }  // namespace common::config

@@ -136,6 +136,7 @@ struct Messages {
   std::string helo_check;    ///< off, syntax, fcrdns
   std::string pickup_dot_stuffed;
   Octets drop_quota = 0;
+  Octets badmail_size = 0;
   bool reverse_dns = false;
   std::string masquerade;
 };
@@ -178,7 +179,7 @@ struct Server {
   Role role = Role::mx;
   std::string hostname;
   std::string default_domain;
-  std::filesystem::path home;
+  std::filesystem::path home;  ///< empty: none
   Tls tls;
   Connections connections;
   AccessList access;

@@ -45,10 +45,11 @@ const std::vector<Key> table = {
     {.name = "home",
      .scope = mail_in,
      .type = K::path,
-     .defaults = {{every, R"("/var/lib/pennypost/{id}")"}},
-     .may_be_empty = false,
+     .defaults = {{every, R"("")"}},
      .server = [](Server& s) -> Slot { return &s.home; },
-     .doc = "The folder that the server's own folders lie in."},
+     .doc =
+         "The folder that the server's own folders lie in: pickup (not of kind lmtp), drop and badmail, made at start "
+         "for the user of run.user; on a disk of this machine. Empty: it has none."},
 
     {.name = "tls.certificate",
      .type = K::path,
@@ -228,19 +229,27 @@ const std::vector<Key> table = {
             "or 451 4.4.3 while the DNS fails."},
     {.name = "messages.pickup_dot_stuffed",
      .scope = smtp,
-     .ready = nowhere,
      .type = K::choice,
      .defaults = {{every, R"("auto")"}},
      .choices = {"auto", "yes", "no"},
      .server = [](Server& s) -> Slot { return &s.messages.pickup_dot_stuffed; },
-     .doc = "Whether files in the pickup folder are dot-stuffed."},
+     .doc =
+         "Whether files in the pickup folder are dot-stuffed; auto: one is if every line in it that begins with a dot "
+         "begins with two, or is the last and a dot alone, unless a line x-dot-stuffed says otherwise."},
     {.name = "messages.drop_quota",
      .scope = mail_in,
-     .ready = nowhere,
      .type = K::size,
      .defaults = {{every, R"("500MB")"}},
      .server = [](Server& s) -> Slot { return &s.messages.drop_quota; },
-     .doc = "Octets that the drop folder may hold; 0: no limit."},
+     .doc =
+         "Octets that the drop folder may hold, with those on their way there; then 452 4.2.2 at RCPT. 0: no limit."},
+    {.name = "messages.badmail_size",
+     .scope = mail_in,
+     .type = K::size,
+     .defaults = {{every, R"("100MB")"}},
+     .server = [](Server& s) -> Slot { return &s.messages.badmail_size; },
+     .doc = "Octets of badmail that are kept of this server, in the queue and in its badmail folder together: beyond "
+            "that the oldest goes, and the log says so. 0: no limit."},
     {.name = "messages.reverse_dns",
      .scope = mail_in,
      .type = K::boolean,

@@ -97,6 +97,7 @@ std::expected<Loaded, Mistakes> parse(const fs::path& file, std::string_view sui
     check_server(read.back(), mistakes);
   }
   check_addresses(read, mistakes);
+  check_homes(read, mistakes);
 
   auto [warnings, errors] = sort_out(std::move(mistakes));
   if (!errors.empty()) return std::unexpected(std::move(errors));

@@ -93,7 +93,7 @@ void add_server(std::vector<Need>& needs, const config::Server& server) {
   for (const auto& listen : server.listen) add_file(needs, key("listen"), listen.path, Access::files);
   add_file(needs, key("outbound.password_file"), server.outbound.password_file, Access::read);
   add_file(needs, key("access_log.path"), server.access_log.path, Access::files);
-  if (server.kind != config::Kind::pop3) needs.push_back({key("home"), server.home, Access::folders});
+  if (!server.home.empty()) needs.push_back({key("home"), server.home, Access::folders});
 }
 
 std::vector<Need> needs_of(const config::Config& config, const Serves& serves) {

@@ -14,6 +14,7 @@
 #include <asio/post.hpp>
 #include <asio/use_awaitable.hpp>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <exception>
 #include <utility>
@@ -32,6 +33,21 @@ constexpr std::size_t at_once = 128;
 constexpr std::size_t forgotten_at_once = 256;
 /// Files that are refused are remembered up to here, so that each is told once.
 constexpr std::size_t refused_limit = 10'000;
+/// Of a file that is in the store, until it is unlinked.
+constexpr std::string_view hidden_front = ".taken ";
+
+std::vector<std::string> names_in(int folder) {
+  std::vector<std::string> names;
+  const int again = ::openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const std::unique_ptr<DIR, int (*)(DIR*)> listing{again < 0 ? nullptr : ::fdopendir(again), ::closedir};
+  if (!listing) {
+    log::error("folder.failed", {{"why", std::strerror(errno)}});
+    if (again >= 0) ::close(again);
+    return names;
+  }
+  while (const auto* entry = ::readdir(listing.get())) names.emplace_back(entry->d_name);
+  return names;
+}
 
 }  // namespace
 
@@ -59,6 +75,7 @@ std::expected<void, std::string> Taker::start() {
   auto before = store_.taken_origins(setup_.source + ' ');
   if (!before) return std::unexpected(std::move(before.error().detail));
   left_over_.insert(before->begin(), before->end());
+  clear_away();
   asio::co_spawn(context_, watch(), asio::detached);
   asio::co_spawn(context_, look_regularly(), asio::detached);
   return {};
@@ -105,14 +122,7 @@ void Taker::on_events(std::string_view octets) {
 }
 
 void Taker::look() {
-  const int again = ::openat(folder_, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  const std::unique_ptr<DIR, int (*)(DIR*)> listing{again < 0 ? nullptr : ::fdopendir(again), ::closedir};
-  if (!listing) {
-    if (again >= 0) ::close(again);
-    log::error("folder.failed", {{"source", setup_.source}, {"why", std::strerror(errno)}});
-    return;
-  }
-  while (const auto* entry = ::readdir(listing.get())) add(entry->d_name);
+  for (auto& name : names_in(folder_)) add(std::move(name));
   go_on();
 }
 
@@ -158,7 +168,8 @@ asio::awaitable<void> Taker::take(std::string name) {
   auto opened = OpenedFile::open(folder_, name);
   if (!opened) {
     const auto& refusal = opened.error();
-    if (refusal.why == OpenedFile::Refusal::Why::no_mail) refuse(name, refusal.text, refusal.text);
+    if (refusal.why == OpenedFile::Refusal::Why::no_mail)
+      refuse(name, refusal.text, {Unread::Why::broken, refusal.text});
     if (refusal.why == OpenedFile::Refusal::Why::trouble)
       log::warning("folder.waits", {{"source", setup_.source}, {"file", name}, {"why", refusal.text}});
     co_return;
@@ -188,8 +199,8 @@ asio::awaitable<bool> Taker::accept(const OpenedFile& file, const std::string& n
   auto reading = co_await std::move(beginning);
   if (const auto* unread = std::get_if<Unread>(&reading)) {
     if (unread->why == Unread::Why::broken) {
-      refuse(name, origin, unread->text);
-    } else {
+      refuse(name, origin, *unread);
+    } else if (unread->why == Unread::Why::later) {
       log::warning("folder.waits", {{"source", setup_.source}, {"file", name}, {"why", unread->text}});
     }
     co_return false;
@@ -214,13 +225,43 @@ asio::awaitable<bool> Taker::accept(const OpenedFile& file, const std::string& n
 }
 
 void Taker::put_away(const std::string& name, std::string origin) {
-  if (::unlinkat(folder_, name.c_str(), 0) != 0 && errno != ENOENT) {
+  // Hidden first: what has come under its name meanwhile is another file.
+  const auto hidden = std::string{hidden_front} + origin.substr(setup_.source.size() + 1);
+  if (::renameat(folder_, name.c_str(), folder_, hidden.c_str()) != 0) {
+    if (errno == ENOENT) return away_.push_back(std::move(origin));
     // Remembered as long as it is there: it is not taken again.
     log::warning("folder.stuck", {{"source", setup_.source}, {"file", name}, {"why", std::strerror(errno)}});
     return;
   }
+  setup_.passed(Moment::hidden);
+  const auto found = OpenedFile::open(folder_, hidden);
+  if (found && setup_.source + ' ' + found->identity() != origin) {
+    // Back to be taken; under a name of its own, should its old one be in use again.
+    if (::renameat2(folder_, hidden.c_str(), folder_, name.c_str(), RENAME_NOREPLACE) != 0)
+      ::renameat(folder_, hidden.c_str(), folder_, (found->identity() + ".again").c_str());
+    return;
+  }
+  if (::unlinkat(folder_, hidden.c_str(), 0) != 0 && errno != ENOENT) {
+    log::warning("folder.stuck", {{"source", setup_.source}, {"file", hidden}, {"why", std::strerror(errno)}});
+    return;
+  }
   setup_.passed(Moment::unlinked);
   away_.push_back(std::move(origin));
+}
+
+/// What the last one had hidden and not unlinked.
+void Taker::clear_away() {
+  for (const auto& name : names_in(folder_)) {
+    if (!name.starts_with(hidden_front)) continue;
+    const auto found = OpenedFile::open(folder_, name);
+    if (!found) continue;
+    const auto before = store_.taken(setup_.source + ' ' + found->identity());
+    if (before && *before) {
+      ::unlinkat(folder_, name.c_str(), 0);
+    } else if (before) {
+      ::renameat(folder_, name.c_str(), folder_, (found->identity() + ".again").c_str());
+    }
+  }
 }
 
 asio::awaitable<void> Taker::settle() {
@@ -237,7 +278,9 @@ asio::awaitable<void> Taker::settle() {
   setup_.passed(Moment::forgotten);
 }
 
-void Taker::refuse(const std::string& name, const std::string& origin, const std::string& why) {
+void Taker::refuse(const std::string& name, const std::string& origin, const Unread& unread) {
+  const auto& why = unread.text;
+  if (setup_.refused(folder_, name, unread)) return;
   auto& known = refused_[name];
   if (known == origin) return;
   known = origin;

@@ -21,6 +21,7 @@
 
 #include "mailstore/store.hpp"
 
+#include "smtpd/folders/badmail.hpp"
 #include "smtpd/folders/opened_file.hpp"
 
 namespace smtpd::folders {
@@ -34,8 +35,13 @@ struct Message {
 };
 /// It is none, and will be none; or the store could not, and it waits.
 struct Unread {
-  enum class Why : std::uint8_t { broken, later } why = Why::broken;
+  enum class Why : std::uint8_t {
+    broken,
+    later,
+    busy,  ///< somebody still writes it
+  } why = Why::broken;
   std::string text;
+  BadmailCause cause = BadmailCause::bad_pickup_file;  ///< of one that is broken, where badmail is counted
 };
 using Reading = std::variant<Message, Unread>;
 
@@ -47,11 +53,14 @@ using Reading = std::variant<Message, Unread>;
 ///   folder synced      it will not come back
 ///   forgotten          the row is no longer needed
 ///
-/// Files whose name begins with a dot are somebody's unfinished work. What is no message stays where it is; the log
-/// says why, once. Everything runs on one thread's io_context.
+/// Files whose name begins with a dot are somebody's unfinished work. What is no message stays where it is, unless
+/// somebody has another place for it; the log says why, once. Everything runs on one thread's io_context.
+///
+/// Between the commit and the unlink a file has a hidden name, so that what has come under its old name meanwhile is
+/// not unlinked in its place.
 class Taker {
  public:
-  enum class Moment : std::uint8_t { opened, read, committed, unlinked, synced, forgotten };
+  enum class Moment : std::uint8_t { opened, read, committed, hidden, unlinked, synced, forgotten };
   struct Setup {
     std::filesystem::path folder;
     std::string source;  ///< a short name for the folder: of its files in the log and in the store
@@ -59,6 +68,9 @@ class Taker {
     std::function<asio::awaitable<Reading>(const OpenedFile&)> read;
     /// The message of a file is in the store; for the log.
     std::function<void(const OpenedFile&, const mailstore::Envelope&, mailstore::MessageId, std::uint64_t octets)> told;
+    /// Puts what is no message elsewhere; false: it stays.
+    std::function<bool(int folder, const std::string& name, const Unread&)> refused =
+        [](int, const std::string&, const Unread&) { return false; };
     std::chrono::milliseconds look_again{60'000};        ///< for what had to wait
     std::function<void(Moment)> passed = [](Moment) {};  ///< told behind each step, for tests
   };
@@ -86,7 +98,8 @@ class Taker {
   asio::awaitable<bool> accept(const OpenedFile& file, const std::string& name, const std::string& origin);
   void put_away(const std::string& name, std::string origin);
   asio::awaitable<void> settle();
-  void refuse(const std::string& name, const std::string& origin, const std::string& why);
+  void refuse(const std::string& name, const std::string& origin, const Unread& unread);
+  void clear_away();
 
   asio::io_context& context_;
   mailstore::Store& store_;

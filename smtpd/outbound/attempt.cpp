@@ -92,6 +92,16 @@ asio::awaitable<void> Scheduler::attempt(Run& run, Group group) {
   for (const auto& recipient : group.recipients)
     release.hands.emplace_back(recipient.name.id.value, recipient.name.ordinal);
 
+  // What may lie in a drop folder by now goes nowhere else, whatever its domain has become.
+  std::vector<mailstore::QueuedRecipient> placing;
+  std::erase_if(group.recipients, [&](mailstore::QueuedRecipient& recipient) {
+    if (recipient.placing.empty()) return false;
+    placing.push_back(std::move(recipient));
+    return true;
+  });
+  if (!placing.empty()) co_await finish_placing(std::move(placing));
+  if (group.recipients.empty()) co_return;
+
   const auto plans = this->plans();
   const auto* plan = plan_of(*plans, group.server);
   if (plan == nullptr) co_return;
@@ -180,7 +190,11 @@ asio::awaitable<void> Scheduler::attempt(Run& run, Group group) {
   if (group.recipients.empty()) co_return;
 
   if (run.given != nullptr) {
-    co_await carry_there(run, group, envelope, *opened, *plan);
+    auto parts = divide(std::move(group));
+    for (auto& part : parts) {
+      auto carrying = carry_there(run, part, envelope, *opened, *plan);
+      co_await std::move(carrying);
+    }
     co_return;
   }
   auto hop = choose_next_hop(run.domain, remote, plan->outbound, plan->password, envelope.reverse_path, group.reroute);
@@ -334,13 +348,12 @@ asio::awaitable<void> Scheduler::carry_there(Run& run, Group& group, const mails
                                              const mailstore::OpenMessage& open, const ServerPlan& plan) {
   drop_changed(group);
   if (group.recipients.empty()) co_return;
-  auto path = leaving_path(*store_.directory(), envelope, plan.reporting.masquerade);
+  auto path = return_path(plan, envelope, remote_of(group.remotes, group.recipients.front()));
   if (!path) {
     co_await put_off(plan, std::move(group), "the directory could not be read");
     co_return;
   }
-  auto message = make_message(envelope, open, group.recipients);
-  message.reverse_path = std::move(*path);
+  const auto message = make_message(envelope, std::move(*path), open, group.recipients, group.remotes);
   const Body body{open.descriptor(), open.file_offset(), open.stored_octets};
   auto carrying = carrier_.carry_by(*run.given, message, body);
   const auto delivery = co_await std::move(carrying);

@@ -48,8 +48,8 @@ Dispatch::~Dispatch() {
 std::expected<std::unique_ptr<Dispatch>, std::string> Dispatch::make(
     mailstore::Store& store, common::dns::Resolver& resolver, const common::Clock& clock,
     const std::vector<common::config::Server>& servers, const std::vector<common::net::BoundAddress>& own,
-    const std::shared_ptr<const routing::Srs>& srs, std::chrono::seconds keep_done) {
-  auto plans = make_plans(servers, srs);
+    const std::shared_ptr<const routing::Srs>& srs, const DropFolders& drops, std::chrono::seconds keep_done) {
+  auto plans = make_plans(servers, srs, drops);
   if (!plans) return std::unexpected(std::move(plans.error()));
   Carrier::Setup setup;
   for (const auto& server : servers) setup.own_names.push_back(server.hostname);
@@ -89,8 +89,9 @@ void Dispatch::start() {
 }
 
 std::expected<void, std::string> Dispatch::reload(const std::vector<common::config::Server>& servers,
-                                                  const std::shared_ptr<const routing::Srs>& srs) {
-  auto plans = make_plans(servers, srs);
+                                                  const std::shared_ptr<const routing::Srs>& srs,
+                                                  const DropFolders& drops) {
+  auto plans = make_plans(servers, srs, drops);
   if (!plans) return std::unexpected(std::move(plans.error()));
   scheduler_->set_plans(std::make_shared<const Plans>(std::move(*plans)));
   return {};

@@ -30,14 +30,16 @@ class Dispatch {
   static std::expected<std::unique_ptr<Dispatch>, std::string> make(
       mailstore::Store& store, common::dns::Resolver& resolver, const common::Clock& clock,
       const std::vector<common::config::Server>& servers, const std::vector<common::net::BoundAddress>& own,
-      const std::shared_ptr<const routing::Srs>& srs, std::chrono::seconds keep_done);
+      const std::shared_ptr<const routing::Srs>& srs, const DropFolders& drops,
+      std::chrono::seconds keep_done);
   ~Dispatch();
   void start();
   std::expected<void, std::string> reload(const std::vector<common::config::Server>& servers,
-                                          const std::shared_ptr<const routing::Srs>& srs);
+                                          const std::shared_ptr<const routing::Srs>& srs, const DropFolders& drops);
   /// Nothing new is begun; what is under way has `grace` to end, then it is cut off, and waits in the queue as it did.
   void stop(std::chrono::milliseconds grace);
   void add_status(nlohmann::json& status) const;
+  folders::BadmailCounts badmail() const { return scheduler_->counters().badmail; }
   /// For sessions, on any thread.
   Triggers& triggers() { return *triggers_; }
   /// For what else speaks to other servers on this thread; it goes before this does.

@@ -23,7 +23,8 @@ std::expected<std::string, std::string> read_password(const std::string& path) {
 }  // namespace
 
 std::expected<Plans, std::string> make_plans(const std::vector<common::config::Server>& servers,
-                                             const std::shared_ptr<const routing::Srs>& srs) {
+                                             const std::shared_ptr<const routing::Srs>& srs,
+                                             const DropFolders& drops) {
   Plans plans;
   for (const auto& server : servers) {
     if (plans.first.empty()) plans.first = server.id;
@@ -45,6 +46,7 @@ std::expected<Plans, std::string> make_plans(const std::vector<common::config::S
       if (plans.least_expire.count() == 0 || each->expire < plans.least_expire) plans.least_expire = each->expire;
     }
     plan.outbound = server.outbound;
+    if (const auto drop = drops.find(server.id); drop != drops.end()) plan.drop = drop->second;
     if (!server.outbound.username.empty() && !server.outbound.password_file.empty()) {
       auto password = read_password(server.outbound.password_file);
       if (!password) return std::unexpected(std::move(password.error()));

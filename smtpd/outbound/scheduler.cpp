@@ -58,7 +58,9 @@ Time Scheduler::now() const {
 
 Scheduler::Counters Scheduler::counters() const {
   const auto count = [](const std::atomic<std::uint64_t>& counter) { return counter.load(std::memory_order_relaxed); };
-  return {count(delivered_), count(failed_), count(deferred_), count(reports_)};
+  folders::BadmailCounts badmail{};
+  for (std::size_t i = 0; i < badmail.size(); ++i) badmail.at(i) = count(badmail_.at(i));
+  return {count(delivered_), count(failed_), count(deferred_), count(reports_), badmail};
 }
 
 std::uint32_t Scheduler::chance() {
@@ -225,6 +227,11 @@ asio::awaitable<void> Scheduler::run(std::string domain) {
     }
     if (!*row) break;
     run.row = std::move(**row);
+    const auto drop = is_drop_domain(run.domain);
+    if (!drop) {
+      set_timer(run.domain, now() + after_trouble);
+      break;
+    }
     lines_[run.domain].suspended = run.row.suspended;
     run.ours = is_ours(run.domain);
     run.on_demand = is_on_demand(run.domain);
@@ -233,7 +240,11 @@ asio::awaitable<void> Scheduler::run(std::string domain) {
     // Held as a whole, the queue may be one that was restored, of mail that went long ago.
     const bool everything = lines_[run.domain].again && !held_;
     if (everything) co_await give_notice(run);
-    co_await do_round(run);
+    if (*drop) {
+      co_await place_round(run);
+    } else {
+      co_await do_round(run);
+    }
     co_await end_round(run);
     if (everything && !held_) co_await expire(run);
     const auto& line = lines_[run.domain];

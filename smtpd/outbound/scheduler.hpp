@@ -1,10 +1,13 @@
 #pragma once
 
+#include <array>
 #include <asio/awaitable.hpp>
+#include <asio/thread_pool.hpp>
 #include <atomic>
 #include <cstdint>
 #include <deque>
 #include <expected>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -23,6 +26,9 @@
 #include "mailstore/queue.hpp"
 #include "mailstore/store.hpp"
 
+#include "smtpd/folders/badmail.hpp"
+#include "smtpd/folders/drop_folder.hpp"
+#include "smtpd/folders/put_file.hpp"
 #include "smtpd/outbound/carrier.hpp"
 #include "smtpd/outbound/lanes.hpp"
 #include "smtpd/outbound/next_hop.hpp"
@@ -41,8 +47,12 @@ struct ServerPlan {
   Schedule schedule;
   Schedule local;  ///< for mailboxes of ours that have no room (S54, S55)
   common::config::Outbound outbound;
-  std::string password;  ///< what stands in its password_file
+  std::string password;                       ///< what stands in its password_file
+  std::shared_ptr<folders::DropFolder> drop;  ///< null: it has no home
 };
+/// By virtual server; those that have a home.
+using DropFolders = std::map<std::string, std::shared_ptr<folders::DropFolder>, std::less<>>;
+
 /// Of all of them; replaced whole by a reload.
 struct Plans {
   std::map<std::string, ServerPlan, std::less<>> servers;
@@ -53,7 +63,8 @@ struct Plans {
 };
 /// Reads the password files. Error: a sentence with the remedy.
 std::expected<Plans, std::string> make_plans(const std::vector<common::config::Server>& servers,
-                                             const std::shared_ptr<const routing::Srs>& srs);
+                                             const std::shared_ptr<const routing::Srs>& srs,
+                                             const DropFolders& drops);
 
 /// Takes what is in the queue to where it belongs: which domain when, how many at a time, what an answer means, who is
 /// told. One for a store, on one worker's thread. Memory grows with the domains that mail waits for, not with the mail.
@@ -61,6 +72,7 @@ class Scheduler {
  public:
   struct Counters {
     std::uint64_t delivered = 0, failed = 0, deferred = 0, reports = 0;
+    folders::BadmailCounts badmail{};
   };
 
   Scheduler(mailstore::Store& store, common::net::Worker& worker, NameService& names, Carrier::Setup setup,
@@ -109,6 +121,15 @@ class Scheduler {
     std::uint64_t changes = 0;  ///< QueueStatus::changes when they were read
     std::vector<mailstore::QueuedRecipient> recipients;
     std::map<std::uint16_t, mailstore::Remote> remotes;  ///< what the envelope says of them, by ordinal
+  };
+  /// A message that goes into one file, for all its recipients in a drop domain.
+  struct Parcel {
+    std::vector<mailstore::QueuedRecipient> recipients;
+    mailstore::Envelope envelope;
+    std::shared_ptr<folders::DropFolder> folder;  ///< null: the file is placed already, but for its name
+    folders::FileToPut file;
+    std::vector<char> scratch;
+    std::optional<mailstore::OpenMessage> message;
   };
   using Hand = std::pair<std::uint64_t, std::uint16_t>;
   struct HandHash {
@@ -165,6 +186,14 @@ class Scheduler {
                                routing::Resolution found);
   asio::awaitable<void> wait_for_room(Run& run, const ServerPlan& plan, mailstore::QueuedRecipient recipient);
 
+  // placing.cpp: mail for drop domains, into files
+  mailstore::Result<bool> is_drop_domain(const std::string& domain);
+  asio::awaitable<void> place_round(Run& run);
+  asio::awaitable<bool> place(Run& run, std::vector<Parcel> parcels);
+  asio::awaitable<void> finish_placing(std::vector<mailstore::QueuedRecipient> recipients);
+  asio::awaitable<std::expected<void, std::string>> on_files(
+      std::move_only_function<std::expected<void, std::string>()> work);
+
   // settle.cpp: what an answer means, and who is told
   struct Failure {
     mailstore::QueuedRecipient recipient;
@@ -181,7 +210,8 @@ class Scheduler {
                                     const mailstore::Envelope& envelope, const mailstore::OpenMessage& message,
                                     std::vector<mailstore::Settlement> outcomes,
                                     std::vector<report::Recipient> recipients);
-  asio::awaitable<void> set_aside(std::vector<mailstore::Settlement> outcomes, std::string why);
+  asio::awaitable<void> set_aside(std::vector<mailstore::Settlement> outcomes, folders::BadmailCause cause,
+                                  std::string_view why);
   asio::awaitable<void> rest();
 
   // ageing.cpp: those that have waited too long, and those that have waited long
@@ -220,6 +250,7 @@ class Scheduler {
   std::deque<std::string> next_;  ///< domains that wait until fewer runs are under way
   std::size_t runs_ = 0;
   Turns turns_;
+  asio::thread_pool files_{1};  ///< writes files, and waits for the disk
   std::optional<std::uint64_t> known_changes_;
   bool held_ = false;
   bool stopping_ = false;
@@ -228,6 +259,7 @@ class Scheduler {
   common::net::Deadline ticking_;
   std::uint32_t ticks_ = 0;
   common::net::Crowd crowd_;
+  std::array<std::atomic<std::uint64_t>, folders::badmail_causes> badmail_{};
   std::atomic<std::uint64_t> delivered_{0}, failed_{0}, deferred_{0}, reports_{0};
 };
 

@@ -102,9 +102,13 @@ asio::awaitable<void> Scheduler::tell_sender(const ServerPlan& plan, mailstore::
         co_await settle(std::move(outcomes));
         co_return;
       }
-      co_await set_aside(std::move(outcomes), made.error() == no_reverse_path
-                                                  ? "badmail: it failed, and has no sender to be told"
-                                                  : "badmail: it failed, and its sender is nobody here");
+      if (made.error() == no_reverse_path) {
+        co_await set_aside(std::move(outcomes), folders::BadmailCause::ndr_of_dsn,
+                           "it failed, and has no sender to be told");
+      } else {
+        co_await set_aside(std::move(outcomes), folders::BadmailCause::general_failure,
+                           "it failed, and its sender is nobody here");
+      }
       co_return;
     }
     std::string why = "the report could not be written";
@@ -134,11 +138,14 @@ asio::awaitable<void> Scheduler::rest() {
 }
 
 /// Kept with its cause until a person decides (S16).
-asio::awaitable<void> Scheduler::set_aside(std::vector<mailstore::Settlement> outcomes, std::string why) {
+asio::awaitable<void> Scheduler::set_aside(std::vector<mailstore::Settlement> outcomes, folders::BadmailCause cause,
+                                           std::string_view why) {
   std::vector<mailstore::QueueName> names;
   for (const auto& outcome : outcomes) {
     names.push_back(outcome.name);
-    log::warning("message.badmail", {{"id", mailstore::format_id(outcome.name.id)}, {"why", why}});
+    log::warning("message.badmail",
+                 {{"id", mailstore::format_id(outcome.name.id)}, {"cause", folders::name_of(cause)}, {"why", why}});
+    badmail_.at(std::to_underlying(cause)).fetch_add(1, std::memory_order_relaxed);
   }
   // The answer stays with it: held ones keep what was said last.
   std::vector<mailstore::Settlement> notes;
@@ -147,7 +154,7 @@ asio::awaitable<void> Scheduler::set_aside(std::vector<mailstore::Settlement> ou
       notes.push_back({outcome.name, mailstore::Stays{std::move(leaves->attempt), {}}});
   }
   co_await settle(std::move(notes));
-  auto ordering = queue_.order(std::move(names), mailstore::HoldOrder{std::move(why)});
+  auto ordering = queue_.order(std::move(names), mailstore::HoldOrder{folders::format_badmail_reason(cause, why)});
   const auto held = co_await std::move(ordering);
   if (!held) log::error("queue.failed", {{"why", held.error().detail}});
 }

@@ -83,6 +83,7 @@ class Walk {
     found.remotes = std::move(remotes_);
     found.responders = std::move(responders_);
     found.journals = std::move(journals_);
+    found.drop = drop_;
     return found;
   }
 
@@ -119,9 +120,11 @@ class Walk {
         send_on(*domain, at, address, depth, origin);
         return std::nullopt;
       }
-      if ((*domain)->kind != DomainKind::alias) {
-        explain(address, "drop domain", at + " is a drop domain: mail to it is not supported yet");
-        note(Outcome::not_ours);
+      if ((*domain)->kind == DomainKind::drop) {
+        // It may wait as mail for elsewhere does: for room, for a server that has a folder.
+        explain(address, "drop domain", at + " is a drop domain: its mail goes to the drop folder");
+        drop_ = true;
+        add_remote(address, depth, origin);
         return std::nullopt;
       }
       explain(address, "alias domain", at + " has the local parts of " + (*domain)->alias_of);
@@ -147,6 +150,10 @@ class Walk {
                                  : for_everybody ? ": its mail is sent on, whoever hands it in (--allow-relay)"
                                                  : ": its mail is sent on for those who may relay";
     explain(address, rule, what + std::string{why});
+    add_remote(address, depth, origin);
+  }
+
+  void add_remote(const std::string& address, std::size_t depth, const Origin& origin) {
     if (remote_seen_.insert(address).second)
       remotes_.push_back({depth == 0 ? written_ : address, origin.by, origin.returns_to});
   }
@@ -401,6 +408,7 @@ class Walk {
   std::vector<Responder> responders_;
   std::vector<std::string> journals_;
   std::unordered_set<std::string> remote_seen_;
+  bool drop_ = false;
 };
 
 }  // namespace

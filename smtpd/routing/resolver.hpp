@@ -58,6 +58,7 @@ struct Resolution {
   std::vector<Onward> remotes;        ///< each address once; empty unless found
   std::vector<Responder> responders;  ///< of the mailboxes on the way, those that have a reply
   std::vector<std::string> journals;  ///< who gets a copy, for the domains of ours on the way
+  bool drop = false;                  ///< mail for some of `remotes` goes to the drop folder
 };
 
 /// One step of the way, for people.

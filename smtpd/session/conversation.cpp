@@ -398,6 +398,7 @@ bool Conversation::add_recipient(const CheckRecipient& asked, routing::Resolutio
   for (auto& onward : found.remotes) add_remote(*transaction_, wishes, onward);
   add_responders(*transaction_, found.responders);
   transaction_->add_journals(std::move(found.journals));
+  transaction_->drop = transaction_->drop || found.drop;
   return true;
 }
 

@@ -133,6 +133,7 @@ struct Transaction {
   std::unordered_set<std::uint32_t> mailboxes;  ///< of envelope.owners, once there are many
   std::unordered_set<std::string> remotes;      ///< of envelope.remotes
   std::uint64_t chunk_octets = 0;               ///< of the chunks so far
+  bool drop = false;                            ///< some of envelope.remotes are for the drop folder
   std::vector<report::Recipient> successes;     ///< of which its sender hears once it is stored
   bool sent_on = false;                         ///< some of envelope.remotes are not the peer's wish, but ours
   std::vector<routing::Responder> responders;   ///< who may answer by themselves

@@ -251,6 +251,9 @@ std::expected<routing::Resolution, Cause> Session::resolve_recipient(const Check
                                  std::chrono::floor<std::chrono::days>(worker_.clock().wall())};
   auto found = routing::resolve_with_room(*directory, question.recipient, question.declared,
                                           server_->terms.default_domain, question.relay, nullptr, &returns);
+  if (found && found->outcome == routing::Outcome::found && found->drop) {
+    if (const auto refused = check_drop(question)) return std::unexpected(*refused);
+  }
   if (found) return std::move(*found);
   log::warning("directory.failed", {{"server", server_->terms.server}, {"why", found.error().detail}});
   return std::unexpected(Cause::store_trouble);
@@ -295,6 +298,16 @@ void Session::hand_over() {
   outbound::Turned turned{stream_.let_go(), std::move(reserved_), std::string{account()}, server_->terms.server,
                           server_};
   services_.triggers.hand_over(std::move(turned));
+}
+
+/// Whether there is room in the drop folder (LEGACY S15).
+std::optional<Cause> Session::check_drop(const CheckRecipient& question) const {
+  if (!server_->drop) {
+    log::warning("drop.no_folder", {{"server", server_->terms.server}, {"why", "mail for a drop domain, and no home"}});
+    return Cause::store_trouble;
+  }
+  if (server_->drop->has_room(question.declared.value_or(0))) return std::nullopt;
+  return Cause::mailbox_full;
 }
 
 struct Session::Found {

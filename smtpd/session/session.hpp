@@ -21,6 +21,7 @@
 #include "mailstore/queue.hpp"
 #include "mailstore/store.hpp"
 
+#include "smtpd/folders/drop_folder.hpp"
 #include "smtpd/milter/filters.hpp"
 #include "smtpd/outbound/triggers.hpp"
 #include "smtpd/protocol/data_reader.hpp"
@@ -41,6 +42,7 @@ struct VirtualServer {
   std::shared_ptr<const milter::FilterTerms> filters;  ///< null: none
   report::Reporting reporting;
   std::chrono::milliseconds idle_timeout{};
+  std::shared_ptr<folders::DropFolder> drop;  ///< null: it has no home
 };
 
 /// What all sessions share.
@@ -134,6 +136,7 @@ class Session {
   Step check_sender(const CheckSender& question);
   std::expected<routing::Resolution, Cause> resolve_recipient(const CheckRecipient& question);
   Step check_recipient(const CheckRecipient& question);
+  std::optional<Cause> check_drop(const CheckRecipient& question) const;
   Step ask_run(const AskRun& question);
   Step ask_turn(const AskTurn& question);
   /// Nothing is to be read from this connection any more but by whoever gets it.

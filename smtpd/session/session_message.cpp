@@ -249,11 +249,14 @@ asio::awaitable<MessageEnd> Session::store(mailstore::Draft draft, mailstore::Bo
   Accepted accepted{
       end.id,    envelope.reverse_path, name_recipients(envelope), envelope.owners.size(), envelope.remotes.size(),
       end.octets};
+  const auto drop = conversation_.transaction()->drop ? server_->drop : nullptr;
+  if (drop) drop->expect(facts.octets);
   auto success = success_of(draft.id(), envelope);
   auto storing = hold.empty() ? services_.store.accept(std::move(draft), std::move(envelope), facts)
                               : services_.store.accept_held(std::move(draft), std::move(envelope), facts, hold);
   const auto stored = co_await std::move(storing);
   if (!stored) {
+    if (drop) drop->forget(facts.octets);
     conversation_.transaction()->envelope.reverse_path = std::move(accepted.from);
     co_return refuse(stored.error(), end.id);
   }

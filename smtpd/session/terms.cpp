@@ -31,6 +31,10 @@ Terms make_terms(const common::config::Server& server) {
   terms.hops = count(server.messages.hops);
   terms.errors = count(server.connections.errors);
   terms.bare_newline = server.messages.bare_newline == "normalize" ? BareNewline::normalize : BareNewline::reject;
+  const auto& dots = server.messages.pickup_dot_stuffed;
+  terms.pickup_dots = dots == "yes"  ? folders::DotStuffed::yes
+                      : dots == "no" ? folders::DotStuffed::no
+                                     : folders::DotStuffed::unknown;
   return terms;
 }
 

@@ -6,6 +6,7 @@
 
 #include "common/config/config.hpp"
 
+#include "smtpd/folders/pickup_head.hpp"
 #include "smtpd/protocol/data_reader.hpp"
 #include "smtpd/routing/resolver.hpp"
 
@@ -40,6 +41,7 @@ struct Terms {
   std::uint64_t hops = 0;
   std::uint64_t errors = 0;
   BareNewline bare_newline = BareNewline::reject;
+  folders::DotStuffed pickup_dots = folders::DotStuffed::unknown;
 };
 
 Terms make_terms(const common::config::Server& server);

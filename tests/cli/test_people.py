@@ -176,9 +176,19 @@ class Domains(PostOffice):
         self.assertEqual(self.done_json("domain", "list"), [])
         self.assertEqual(self.done_json("mailbox", "list"), [])
 
-    def test_what_later_stages_bring_is_refused(self):
-        self.refused(2, ["domain", "add", "other.test", "--drop"], "--drop", "not supported yet")
-        self.assertEqual(len(self.done_json("domain", "list")), 1)
+    def test_drop_domain(self):
+        self.assertIn("drop folder", self.done("domain", "add", "other.test", "--drop"))
+        self.assertEqual(self.done_json("domain", "show", "other.test")["kind"], "drop")
+        self.refused(1, ["domain", "add", "other.test", "--drop"], "already here")
+        self.done("domain", "add", "other.test", "--drop", "--if-not-exists")
+        self.refused(1, ["domain", "add", "other.test", "--if-not-exists"], "already here as a domain of kind drop")
+        self.refused(1, ["mailbox", "add", "bob@other.test", "--no-password"], "its mail goes elsewhere")
+        self.refused(1, ["domain", "add", "alias.test", "--alias-of", "other.test"], "its mail goes elsewhere")
+        self.refused(1, ["domain", "set", "other.test", "--quota", "1KB"], "its mail goes elsewhere")
+        self.refused(2, ["domain", "add", "third.test", "--drop", "--quota", "1KB"], "--drop", "no mailboxes")
+        self.refused(2, ["domain", "add", "third.test", "--drop", "--remote"], "--remote")
+        self.refused(2, ["domain", "add", "third.test", "--drop", "--route", "dns"], "say --remote")
+        self.done("domain", "remove", "other.test")
 
     def test_bad_names(self):
         for name in ("", "a b.test", "-a.test", "a..test", "[192.0.2.1]", "x" * 64 + ".test", "a.test\n", "\x1b[31m.test"):

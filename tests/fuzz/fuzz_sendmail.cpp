@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-#include "tools/sendmail/address_list.hpp"
+#include "common/address_list.hpp"
 #include "tools/sendmail/header.hpp"
 #include "tools/sendmail/line_ends.hpp"
 
@@ -73,14 +73,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (header) {
     expect(header->text.ends_with("\r\n\r\n"));
     for (const auto& address : header->recipients) {
-      const auto again = parse_address_list(common::format_address(address));
+      const auto again = common::parse_address_list(common::format_address(address));
       // Quotes that only its form of writing needs may make a very long local part too long.
       if (again) expect(again->size() == 1 && again->front().local == address.local);
     }
   } else {
     expect(!header.error().why.empty());
   }
-  const auto list = parse_address_list(octets);
+  const auto list = common::parse_address_list(octets);
   if (!list) expect(!list.error().empty());
   return 0;
 }

@@ -3,12 +3,13 @@
 
 _pennypost_commands() {
   case "$1" in
-    '') echo 'domain mailbox alias message queue route store config guard server status reload' ;;
+    '') echo 'domain mailbox alias message queue badmail route store config guard server status reload' ;;
     domain) echo 'add set remove list show lock unlock' ;;
     mailbox) echo 'add set remove restore rename list stat show passwd lock unlock' ;;
     alias) echo 'add set remove list show' ;;
     message) echo 'list show delete' ;;
     queue) echo 'list why show export stat hold release retry delete bounce reroute flush suspend resume etrn' ;;
+    badmail) echo 'list show retry export purge add' ;;
     route) echo 'test' ;;
     store) echo 'init check rebuild compact stat' ;;
     config) echo 'check show' ;;
@@ -20,6 +21,7 @@ _pennypost_commands() {
 _pennypost_options() {
   local everywhere='--config --json --version --help'
   local remote='--allow-relay --no-allow-relay --route --esmtp --no-esmtp --security --username --password-file --rate --connections'
+  local badmail='--cause --server --sender --recipient --older'
   local filters='--domain --state --sender --recipient --older --newer --error'
   case "$1" in
     'domain add') echo "--alias-of --remote --drop --if-not-exists --catch-all --quota --plus-addressing --journal $remote --hold --no-hold --dequeue-account --no-dequeue-account --fetch-from --fetch --every $everywhere" ;;
@@ -41,6 +43,10 @@ _pennypost_options() {
     'queue etrn') echo "--security --username --password-file $everywhere" ;;
     'queue suspend') echo "--all --reason $everywhere" ;;
     'queue resume') echo "--all $everywhere" ;;
+    'badmail list') echo "$badmail $everywhere" ;;
+    'badmail retry' | 'badmail purge') echo "$badmail --all --dry-run $everywhere" ;;
+    'badmail export') echo "$badmail --all --dry-run --output $everywhere" ;;
+    'badmail add') echo "--reason $everywhere" ;;
     'route test') echo "--server --sender --no-dns $everywhere" ;;
     'store init') echo "--if-not-exists $everywhere" ;;
     'store check') echo "--repair $everywhere" ;;
@@ -77,7 +83,7 @@ _pennypost() {
         ((i++))
         ;;
       --alias-of | --hash | --quota | --max-messages | --domain | --state | --sender | --recipient | --older | --newer | --error | --reason | --to | --output | --server | \
-        --route | --security | --username | --password-file | --rate | --connections)
+        --route | --security | --username | --password-file | --rate | --connections | --cause)
         ((i++))
         ;;
       -*) ;;
@@ -108,6 +114,10 @@ _pennypost() {
       ;;
     --security)
       COMPREPLY=($(compgen -W 'none opportunistic tls verify' -- "$current"))
+      return
+      ;;
+    --cause)
+      COMPREPLY=($(compgen -W 'bad-pickup-file general-failure hop-count ndr-of-dsn no-recipients by-event' -- "$current"))
       return
       ;;
     --server)
@@ -141,6 +151,8 @@ _pennypost() {
       'queue why' | 'queue show' | 'queue export' | 'queue hold' | 'queue release' | 'queue retry' | 'queue delete' | 'queue bounce' | 'queue reroute')
         words=$(_pennypost_names queue list)
         ;;
+      'badmail show' | 'badmail retry' | 'badmail export' | 'badmail purge') words=$(_pennypost_names badmail list) ;;
+      'badmail add') words=$(_pennypost_names queue list) ;;
       'message show' | 'message delete')
         if [[ -z $first ]]; then
           words=$(_pennypost_names mailbox list)

@@ -119,6 +119,7 @@ struct AddArguments {
 /// What the line says the domain is to be.
 mailstore::DomainKind kind_of(const AddArguments& given) {
   if (given.remote) return mailstore::DomainKind::remote;
+  if (given.drop) return mailstore::DomainKind::drop;
   return given.alias_of.empty() ? mailstore::DomainKind::local : mailstore::DomainKind::alias;
 }
 
@@ -140,7 +141,6 @@ bool is_already_there(mailstore::DirectoryView& view, const std::string& name, c
 }
 
 void add(Session& session, const AddArguments& given) {
-  if (given.drop) refuse("--drop: not supported yet; there are local, alias and remote domains");
   const auto name = given.remote ? parse_given_domain_or_pattern(given.name) : parse_given_domain(given.name);
   mailstore::Domain domain;
   domain.name = name;
@@ -149,6 +149,10 @@ void add(Session& session, const AddArguments& given) {
     refuse(
         "--remote: a remote domain has no mailboxes, so --catch-all, --quota, --plus-addressing and --journal mean "
         "nothing");
+  if (given.drop && given.settings.given())
+    refuse(
+        "--drop: a drop domain has no mailboxes, so --catch-all, --quota, --plus-addressing, --journal and "
+        "--fetch-from mean nothing");
   if (!given.remote && (given.remote_options.given() || (given.host.given() && !given.settings.fetch.given())))
     refuse("say --remote: the way that mail is sent on is a setting of remote domains alone");
   if (given.remote) apply(given.remote_options, given.host, domain.remote);
@@ -183,6 +187,8 @@ void add(Session& session, const AddArguments& given) {
   std::string more;
   if (given.remote) {
     more = sent;
+  } else if (given.drop) {
+    more = ": its mail goes to the drop folder of the virtual server that takes it";
   } else if (!alias_of.empty()) {
     more = ", an alias of " + alias_of;
   } else if (first) {
@@ -409,7 +415,9 @@ void add_domain_commands(CLI::App& root, Program& program) {
         command->add_option("--alias-of", given->alias_of, "The same people as in this domain")->type_name("DOMAIN");
     auto* remote = command->add_flag("--remote", given->remote, "Mail for it is sent on; NAME may be *.example.com")
                        ->excludes(alias_of);
-    command->add_flag("--drop", given->drop, "Mail for it goes to a folder (not supported yet)")
+    command
+        ->add_flag("--drop", given->drop,
+                   "Mail for it goes to the drop folder of the virtual server that takes it, a file each")
         ->excludes(alias_of)
         ->excludes(remote);
     command->add_flag("--if-not-exists", given->if_not_exists, "Fine if it is there in the same form");

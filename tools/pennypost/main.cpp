@@ -76,6 +76,7 @@ int main(int argc, char** argv) {
     tools::add_alias_commands(root, program);
     tools::add_message_commands(root, program);
     tools::add_queue_commands(root, program);
+    tools::add_badmail_commands(root, program);
     tools::add_route_commands(root, program);
     tools::add_store_commands(root, program);
     tools::add_config_commands(root, program);

@@ -33,6 +33,7 @@ void add_mailbox_commands(CLI::App& root, Program& program);
 void add_alias_commands(CLI::App& root, Program& program);
 void add_message_commands(CLI::App& root, Program& program);
 void add_queue_commands(CLI::App& root, Program& program);
+void add_badmail_commands(CLI::App& root, Program& program);
 void add_route_commands(CLI::App& root, Program& program);
 void add_store_commands(CLI::App& root, Program& program);
 void add_config_commands(CLI::App& root, Program& program);

@@ -84,7 +84,9 @@ Why explain(const mailstore::QueuedRecipient& recipient, const mailstore::QueueD
   const bool waits = why.next > now;
   why.rule = waits ? "[delivery] retry, or that of its remote domain"
                    : "[outbound] connections and per_domain; smtpd takes it when one is free";
-  if (recipient.due == mailstore::retry_time) {
+  if (!recipient.placing.empty()) {
+    why.cause = fmt::format("it is being put into {}", recipient.placing);
+  } else if (recipient.due == mailstore::retry_time) {
     why.cause = "another try was asked for and has not been made yet";
   } else if (recipient.due != mailstore::no_time) {
     why.cause = fmt::format("it was put off with an answer of its own, after {} attempt{}", recipient.attempts,

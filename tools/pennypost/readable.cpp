@@ -11,6 +11,7 @@
 
 #include <fmt/format.h>
 
+#include "common/local_disk.hpp"
 #include "common/net/tls_context.hpp"
 #include "tools/pennypost/failure.hpp"
 #include "tools/pennypost/owner.hpp"
@@ -71,6 +72,13 @@ std::vector<Finding> find_unreachable(const Config& config) {
   for (std::size_t i = 0; i < suite; ++i) {
     const auto& server = config.servers[i];
     try_path({i, "", "", true}, server.file, R_OK);
+    // One that is missing is made by the daemon, before it gives up root.
+    if (!server.home.empty() && std::filesystem::exists(server.home, error)) try_path({i, "home"}, server.home, X_OK);
+    for (const char* const folder : {"pickup", "drop", "badmail"}) {
+      const auto place = server.home / folder;
+      if (!server.home.empty() && std::filesystem::exists(place, error))
+        try_path({i, "home"}, place, R_OK | W_OK | X_OK);
+    }
     // Read when smtpd has become its user already.
     const auto& password_file = server.outbound.password_file;
     if (!password_file.empty()) try_path({i, "outbound.password_file"}, password_file, R_OK);
@@ -161,6 +169,11 @@ std::vector<Mistake> check_surroundings(const Config& config) {
   mistakes.reserve(findings.size());
   for (const auto& finding : findings) mistakes.push_back(mistake_at(config, finding));
 
+  for (const auto& server : config.servers) {
+    if (server.home.empty()) continue;
+    if (auto local = common::check_local_disk(server.home); !local)
+      mistakes.push_back({.file = server.file, .key = "home", .what = std::move(local.error())});
+  }
   std::error_code error;
   if (!std::filesystem::exists(config.suite.store.path, error)) {
     mistakes.push_back({.file = config.file,

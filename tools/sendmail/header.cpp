@@ -5,10 +5,9 @@
 #include <algorithm>
 #include <iterator>
 
+#include "common/address_list.hpp"
 #include "common/auth/sasl.hpp"
 #include "common/utf8.hpp"
-
-#include "tools/sendmail/address_list.hpp"
 
 namespace tools::sendmail {
 namespace {
@@ -131,7 +130,7 @@ std::expected<Header, Refusal> prepare_header(const std::vector<std::string>& fi
     message_id = message_id || same(name, "Message-ID");
     if (recipients == Recipients::from_header) {
       if (again ? is_one_of(name, {"Resent-To", "Resent-Cc", "Resent-Bcc"}) : is_one_of(name, {"To", "Cc", "Bcc"})) {
-        auto list = parse_address_list(unfolded(field));
+        auto list = common::parse_address_list(unfolded(field));
         if (!list)
           return std::unexpected(Refusal{Status::bad_data, fmt::format("the field {}: {}", name, list.error())});
         std::ranges::move(*list, std::back_inserter(header.recipients));

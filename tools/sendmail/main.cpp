@@ -13,9 +13,9 @@
 #include <exception>
 #include <iterator>
 
+#include "common/address_list.hpp"
 #include "common/escape.hpp"
 
-#include "tools/sendmail/address_list.hpp"
 #include "tools/sendmail/body.hpp"
 #include "tools/sendmail/header.hpp"
 #include "tools/sendmail/line_ends.hpp"
@@ -57,7 +57,7 @@ Done set_sender(const Options& options, const Place& place, Author& author, Enve
     envelope.sender.clear();
     return {};
   }
-  auto given = parse_address_list(*options.sender);
+  auto given = common::parse_address_list(*options.sender);
   if (!given || given->size() != 1) {
     return refuse(Status::usage, fmt::format("-f {}: {}", *options.sender, given ? "give one address" : given.error()));
   }
@@ -71,7 +71,7 @@ Done set_sender(const Options& options, const Place& place, Author& author, Enve
 
 Done add_recipients(const Options& options, Envelope& envelope) {
   for (const auto& word : options.recipients) {
-    auto given = parse_address_list(word);
+    auto given = common::parse_address_list(word);
     if (!given) return refuse(Status::usage, fmt::format("recipient {}: {}", word, given.error()));
     std::ranges::move(*given, std::back_inserter(envelope.recipients));
   }

@@ -391,3 +391,26 @@ TEST_CASE("what an admin grants (mailbox set --send-as)") {
   const auto bob = directory.mailboxes.find("bob@example.test")->second.number;
   CHECK_FALSE(*is_address_of(directory, *common::parse_address("boss@second.test"), bob, "example.test"));
 }
+
+TEST_CASE("mail for a drop domain is taken from everybody, whatever its local part (LEGACY S14)") {
+  FakeDirectory directory;
+  directory.add_domain("here.test");
+  mailstore::Domain drop;
+  drop.name = "programs.test";
+  drop.kind = mailstore::DomainKind::drop;
+  directory.domains["programs.test"] = drop;
+  directory.aliases["robot@here.test"] = {"robot@here.test", {"robot@programs.test"}};
+  for (const auto* text : {"Anything@programs.test", "robot@here.test"}) {
+    Explanation explanation;
+    const auto found = resolve(directory, *common::parse_address(text), "here.test", Relay::denied, &explanation);
+    REQUIRE(found);
+    CHECK(found->outcome == Outcome::found);
+    CHECK(found->drop);
+    REQUIRE(found->remotes.size() == 1);
+    CHECK(explanation.back().what.find("drop folder") != std::string::npos);
+  }
+  const auto found = resolve(directory, *common::parse_address("Anything@programs.test"), "", Relay::denied);
+  CHECK(found->remotes.front() == "Anything@programs.test");
+  directory.add_mailbox("ann@here.test");
+  CHECK_FALSE(resolve(directory, *common::parse_address("ann@here.test"), "here.test", Relay::denied)->drop);
+}

@@ -1,12 +1,12 @@
-#include "tools/sendmail/address_list.hpp"
+#include "common/address_list.hpp"
 
 #include <algorithm>
 #include <utility>
 
-namespace tools::sendmail {
+namespace common {
 namespace {
 
-using Addresses = std::vector<common::Address>;
+using Addresses = std::vector<Address>;
 using Parsed = std::expected<void, std::string>;
 
 /// Comments in comments, so deep and no deeper.
@@ -174,7 +174,7 @@ class List {
       text += token.text;
       word_before = word;
     }
-    auto address = common::parse_address(text);
+    auto address = parse_address(text);
     if (!address) return wrong("\"" + joined(tokens) + "\": " + address.error());
     found_.push_back(std::move(*address));
     return {};
@@ -202,4 +202,4 @@ std::expected<Addresses, std::string> parse_address_list(std::string_view text) 
   return List{text}.parse();
 }
 
-}  // namespace tools::sendmail
+}  // namespace common

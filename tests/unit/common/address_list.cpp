@@ -1,10 +1,10 @@
-#include "tools/sendmail/address_list.hpp"
+#include "common/address_list.hpp"
 
 #include <doctest/doctest.h>
 
 #include <string>
 
-using tools::sendmail::parse_address_list;
+using common::parse_address_list;
 
 namespace {
 

@@ -1,0 +1,224 @@
+#include "smtpd/folders/pickup_reader.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <optional>
+#include <set>
+#include <utility>
+
+#include "smtpd/protocol/reply.hpp"
+#include "smtpd/protocol/trace.hpp"
+#include "smtpd/routing/forwarding.hpp"
+#include "smtpd/routing/resolver.hpp"
+#include "smtpd/session/incoming_message.hpp"
+
+namespace smtpd::folders {
+namespace {
+
+constexpr std::size_t piece_octets = 64 * 1024;
+/// Envelope and header section together.
+constexpr std::size_t head_limit = std::size_t{2} << 20U;
+/// Whether somebody writes to a file of another user cannot be asked: it is taken once it was left alone so long.
+constexpr std::chrono::seconds left_alone{2};
+
+Unread broken(std::string text, BadmailCause cause = BadmailCause::bad_pickup_file) {
+  return {Unread::Why::broken, std::move(text), cause};
+}
+Unread later(std::string text) {
+  return {Unread::Why::later, std::move(text)};
+}
+
+/// Somebody has it open to write. Who has not closed it has not finished it.
+bool is_being_written(const OpenedFile& file, std::chrono::system_clock::time_point now) {
+  // A lease for reading is given only where nobody may write. Not kept: a writer would wait for us.
+  if (::fcntl(file.descriptor(), F_SETLEASE, F_RDLCK) == 0) {
+    ::fcntl(file.descriptor(), F_SETLEASE, F_UNLCK);
+    return false;
+  }
+  if (errno == EAGAIN) return true;
+  struct stat about{};
+  if (::fstat(file.descriptor(), &about) != 0) return false;
+  const auto changed = std::chrono::system_clock::from_time_t(about.st_mtim.tv_sec);
+  return changed <= now && now - changed < left_alone;
+}
+
+std::expected<void, mailstore::Error> add_recipient(mailstore::DirectoryView& directory, const common::Address& address,
+                                                    const Terms& terms, mailstore::Envelope& envelope,
+                                                    std::set<std::string>& seen, bool& drop) {
+  auto found = routing::resolve(directory, address, terms.default_domain, routing::Relay::allowed);
+  if (!found) return std::unexpected(std::move(found.error()));
+  // Nobody's: reported by who reports.
+  if (found->outcome != routing::Outcome::found) found->remotes = {{common::format_address(address), {}, {}}};
+  drop = drop || found->drop;
+  for (auto& target : found->targets) {
+    if (!seen.insert(target.address).second) continue;
+    mailstore::Owner owner;
+    owner.mailbox = target.mailbox;
+    owner.delivered_to = std::move(target.address);
+    envelope.owners.push_back(std::move(owner));
+  }
+  for (auto& remote : found->remotes) {
+    if (!seen.insert(remote.address).second) continue;
+    envelope.remotes.push_back(routing::make_remote(std::move(remote), envelope.reverse_path, {}));
+  }
+  return {};
+}
+
+bool has_eight_bit(std::string_view octets) {
+  return std::ranges::any_of(octets, [](char octet) { return static_cast<unsigned char>(octet) >= 0x80; });
+}
+
+}  // namespace
+
+/// Pieces of a file, in order.
+class PickupReader::Source {
+ public:
+  explicit Source(int file) : file_(file) {}
+  /// Empty: the end. nullopt: it cannot be read.
+  std::optional<std::string_view> next() {
+    for (;;) {
+      const auto got = ::pread(file_, piece_.data(), piece_.size(), at_);
+      if (got < 0 && errno == EINTR) continue;
+      if (got < 0) return std::nullopt;
+      at_ += got;
+      return std::string_view{piece_}.substr(0, static_cast<std::size_t>(got));
+    }
+  }
+  void go_to(std::size_t offset) { at_ = static_cast<off_t>(offset); }
+
+ private:
+  int file_;
+  off_t at_ = 0;
+  std::string piece_ = std::string(piece_octets, '\0');
+};
+
+asio::awaitable<Reading> PickupReader::read(const OpenedFile& file) {
+  const auto terms = terms_();
+  if (!terms) co_return later("its virtual server is gone");
+  if (is_being_written(file, clock_.wall())) co_return Unread{Unread::Why::busy, {}};
+  Source source{file.descriptor()};
+  std::string text;
+  while (!has_whole_head(text)) {
+    const auto piece = source.next();
+    if (!piece) co_return later(std::strerror(errno));
+    if (piece->empty()) break;
+    text += *piece;
+    if (text.size() > head_limit) co_return broken("its header section is too long");
+  }
+  if (text.empty()) co_return broken("it is empty");
+  auto head = parse_pickup_head(text, terms->default_domain);
+  if (!head) co_return broken(std::move(head.error().why), head.error().cause);
+
+  mailstore::Envelope envelope;
+  envelope.server = terms->server;
+  envelope.reverse_path = std::move(head->reverse_path);
+  bool drop = false;
+  {
+    const auto directory = store_.directory();
+    std::set<std::string> seen;
+    for (const auto& address : head->recipients) {
+      envelope.utf8 = envelope.utf8 || !address.ascii;
+      if (auto added = add_recipient(*directory, address, *terms, envelope, seen, drop); !added)
+        co_return later(std::move(added.error().detail));
+    }
+  }
+  constexpr std::size_t recipient_limit = 0xffff;
+  if (envelope.owners.size() > recipient_limit || envelope.remotes.size() > recipient_limit)
+    co_return broken("it has too many recipients");
+
+  auto dots = terms->pickup_dots;
+  if (dots == DotStuffed::unknown) dots = head->dots;
+  if (dots == DotStuffed::unknown) {
+    DotScan scan;
+    source.go_to(head->octets);
+    for (;;) {
+      const auto piece = source.next();
+      if (!piece) co_return later(std::strerror(errno));
+      if (piece->empty()) break;
+      scan.feed(*piece);
+    }
+    dots = scan.stuffed() ? DotStuffed::yes : DotStuffed::no;
+  }
+  source.go_to(head->octets);
+  auto reading = read_message(file, source, *terms, std::move(envelope), std::move(head->header), dots);
+  auto done = co_await std::move(reading);
+  if (const auto* message = std::get_if<Message>(&done); message != nullptr && drop && drop_)
+    drop_->expect(message->facts.octets);
+  co_return done;
+}
+
+asio::awaitable<Reading> PickupReader::read_message(const OpenedFile& file, Source& source, const Terms& terms,
+                                                    mailstore::Envelope envelope, std::string head, DotStuffed dots) {
+  auto beginning = store_.begin();
+  auto draft = co_await std::move(beginning);
+  if (!draft) co_return later(std::move(draft.error().detail));
+  const auto id = mailstore::format_id(draft->id());
+  const auto now = std::chrono::floor<std::chrono::seconds>(clock_.wall());
+  Trace trace;
+  trace.helo = "localhost";
+  trace.address = "unix";
+  trace.hostname = terms.hostname;
+  trace.id = id;
+  trace.user = file.owner();
+  trace.protocol = Trace::Protocol::none;
+  trace.time = now;
+  DataLimits limits;
+  limits.octets = terms.message_octets;
+  limits.hops = terms.hops;
+  // Files are written by programs of this machine, whose line ends are what they are.
+  limits.bare_newline = BareNewline::normalize;
+  MissingFields missing{format_date_field(now), format_message_id_field(id, terms.hostname)};
+  const bool stuffed = dots == DotStuffed::yes;
+  IncomingMessage incoming{std::move(*draft), format_received(trace), limits, std::move(missing),
+                           stuffed ? Framing::dotted : Framing::counted};
+  CrlfEnds ends;
+  std::string lines;
+  std::string last;  // two octets
+  std::string_view piece = head;
+  bool more = true;
+  while (more && !incoming.fault()) {
+    lines.clear();
+    ends.feed(piece, lines);
+    envelope.eight_bit = envelope.eight_bit || has_eight_bit(piece);
+    const auto taken = incoming.feed(lines);
+    if (incoming.complete()) {
+      // Behind the dot there is nothing, or it ended too early.
+      auto rest = std::string_view{lines}.substr(taken);
+      const auto next = source.next();
+      if (!next) co_return later(std::strerror(errno));
+      if (!rest.empty() || !next->empty()) co_return broken("there is text behind the line that is a dot alone");
+      break;
+    }
+    last += std::string_view{lines}.substr(lines.size() - std::min<std::size_t>(lines.size(), 2));
+    last.erase(0, last.size() - std::min<std::size_t>(last.size(), 2));
+    if (incoming.wants_spill()) {
+      auto spilling = incoming.spill();
+      co_await std::move(spilling);
+    }
+    if (incoming.trouble()) co_return later(incoming.trouble()->detail);
+    const auto next = source.next();
+    if (!next) co_return later(std::strerror(errno));
+    piece = *next;
+    more = !next->empty();
+  }
+  if (!stuffed) {
+    incoming.finish();
+  } else if (!incoming.complete() && !incoming.fault()) {
+    incoming.feed(last == "\r\n" ? ".\r\n" : "\r\n.\r\n");
+  }
+  if (const auto fault = incoming.fault()) {
+    co_return broken(std::string{reply_text(*fault).text.substr(0, reply_text(*fault).text.find(", the limit"))},
+                     *fault == Cause::too_many_hops ? BadmailCause::hop_count : BadmailCause::bad_pickup_file);
+  }
+  const auto facts = incoming.facts();
+  Message message{incoming.take(), std::move(envelope), facts};
+  co_return std::move(message);
+}
+
+}  // namespace smtpd::folders

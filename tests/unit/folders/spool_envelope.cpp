@@ -29,7 +29,7 @@ std::expected<routing::Resolution, std::string> resolve(const CheckRecipient& qu
   } else if (question.recipient.domain == "far.test") {
     CHECK(question.relay == routing::Relay::allowed);
     found.outcome = routing::Outcome::found;
-    found.remotes.push_back(common::format_address(question.recipient));
+    found.remotes.push_back({common::format_address(question.recipient), {}, {}});
   }
   return found;
 }

@@ -66,7 +66,7 @@ struct Domain {
   std::string catch_all;           ///< where mail goes for local parts that nobody has; canonical, empty: nowhere
   std::uint64_t quota_octets = 0;  ///< of its mailboxes that have none of their own; 0: none
   bool plus_addressing = true;     ///< ann+anything is ann
-  std::string journal;  ///< gets a copy of all mail of the domain; canonical, empty: nobody
+  std::string journal;             ///< gets a copy of all mail of the domain; canonical, empty: nobody
   FetchSettings fetch;
   RemoteSettings remote;  ///< kind remote
 };

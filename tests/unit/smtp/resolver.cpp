@@ -410,7 +410,7 @@ TEST_CASE("mail for a drop domain is taken from everybody, whatever its local pa
     CHECK(explanation.back().what.find("drop folder") != std::string::npos);
   }
   const auto found = resolve(directory, *common::parse_address("Anything@programs.test"), "", Relay::denied);
-  CHECK(found->remotes.front() == "Anything@programs.test");
+  CHECK(found->remotes.front().address == "Anything@programs.test");
   directory.add_mailbox("ann@here.test");
   CHECK_FALSE(resolve(directory, *common::parse_address("ann@here.test"), "here.test", Relay::denied)->drop);
 }

@@ -8,24 +8,15 @@
 #include <memory>
 #include <span>
 
+#include "common/hex.hpp"
+
 namespace common::auth {
-namespace {
-
-std::string to_hex(std::span<const unsigned char> octets) {
-  constexpr std::string_view digits = "0123456789abcdef";
-  std::string text;
-  text.reserve(2 * octets.size());
-  for (const auto octet : octets) (text += digits[octet >> 4U]) += digits[octet & 15U];
-  return text;
-}
-
-}  // namespace
 
 std::string make_apop_stamp(std::string_view hostname) {
   std::array<unsigned char, 16> random{};
   if (RAND_bytes(random.data(), static_cast<int>(random.size())) != 1) return {};
   std::string stamp = "<";
-  stamp += to_hex(random);
+  stamp += format_hex(random);
   stamp += '@';
   stamp += hostname;
   stamp += '>';
@@ -41,7 +32,7 @@ std::string apop_digest(std::string_view stamp, std::string_view secret) {
       EVP_DigestUpdate(context.get(), secret.data(), secret.size()) != 1 ||
       EVP_DigestFinal_ex(context.get(), octets.data(), &size) != 1)
     return {};
-  return to_hex(std::span{octets}.first(size));
+  return format_hex(std::span{octets}.first(size));
 }
 
 bool check_apop(std::string_view stamp, std::string_view secret, std::string_view digest) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "common/auth/cram_md5.hpp"
 #include "common/auth/scram_server.hpp"
 
 namespace common::auth {
@@ -88,6 +89,7 @@ std::unique_ptr<Sasl> Sasl::start(std::string_view mechanism, const Channel& cha
   if (mechanism == "PLAIN") return std::make_unique<Plain>();
   if (mechanism == "LOGIN") return std::make_unique<Login>();
   if (mechanism == "SCRAM-SHA-256") return start_scram(channel, false);
+  if (mechanism == "CRAM-MD5") return start_cram_md5(channel);
   const bool bound = channel.secure && !(channel.exporter.empty() && channel.unique.empty());
   if (mechanism == "SCRAM-SHA-256-PLUS" && bound) return start_scram(channel, true);
   return nullptr;

@@ -14,7 +14,7 @@
 
 /// The server's side of SASL (RFC 4422), without I/O: octets in (base64 already undone), what to do out. PLAIN and
 /// LOGIN end in a password to check; SCRAM-SHA-256 and -PLUS (RFC 5802, 7677) in a proof that libgsasl checks against
-/// the stored keys.
+/// the stored keys, CRAM-MD5 (RFC 2195) in a digest of the stored secret.
 namespace common::auth {
 
 struct Challenge {
@@ -43,8 +43,9 @@ using SaslStep = std::variant<Challenge, NeedPassword, NeedKeys, Success, Failur
 /// that could bind, and says that the server did not offer it, has been lied to in between and is refused (RFC 5802 6).
 struct Channel {
   bool secure = false;
-  std::string exporter;  ///< tls-exporter data, TLS 1.3
-  std::string unique;    ///< tls-unique data, TLS 1.2
+  std::string exporter;    ///< tls-exporter data, TLS 1.3
+  std::string unique;      ///< tls-unique data, TLS 1.2
+  std::string hostname{};  ///< as which we greet: in CRAM-MD5's challenge
 };
 
 /// One exchange. An authorization identity other than the authentication identity (letter case apart) is refused here:

@@ -7,6 +7,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include "common/auth/cram_md5.hpp"
+
 namespace common::auth {
 namespace {
 
@@ -48,6 +50,25 @@ class LoginClient final : public SaslClient {
  private:
   std::string account_, password_;
   int asked_ = 0;
+};
+
+/// RFC 2195.
+class CramMd5Client final : public SaslClient {
+ public:
+  CramMd5Client(std::string_view account, const Secret& password) : account_(account), password_(password.reveal()) {}
+  std::optional<std::string> first() override { return std::nullopt; }
+  std::expected<std::string, std::string> answer(std::string_view challenge) override {
+    if (complete_) return std::unexpected("CRAM-MD5 was asked for more than there is");
+    const auto digest = cram_md5_digest(challenge, password_);
+    if (digest.empty()) return std::unexpected("this system's policy has no MD5");
+    complete_ = true;
+    return account_ + ' ' + digest;
+  }
+  bool complete() const override { return complete_; }
+
+ private:
+  std::string account_, password_;
+  bool complete_ = false;
 };
 
 /// Made once, only read afterwards, so that all threads share it.
@@ -131,6 +152,7 @@ std::unique_ptr<SaslClient> SaslClient::start(std::string_view mechanism, std::s
                                               const Secret& password, const Channel& channel) {
   if (mechanism == "PLAIN") return std::make_unique<PlainClient>(account, password);
   if (mechanism == "LOGIN") return std::make_unique<LoginClient>(account, password);
+  if (mechanism == "CRAM-MD5") return std::make_unique<CramMd5Client>(account, password);
   const bool plus = mechanism == "SCRAM-SHA-256-PLUS";
   if (!plus && mechanism != "SCRAM-SHA-256") return nullptr;
   if (plus && channel.exporter.empty() && channel.unique.empty()) return nullptr;

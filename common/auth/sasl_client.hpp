@@ -15,8 +15,8 @@ namespace common::auth {
 /// A server may ask for so much work in SCRAM and no more: it is done on an I/O thread (some 40 ms).
 constexpr std::uint32_t scram_client_most_iterations = 100'000;
 
-/// The client's side of SASL, without I/O: PLAIN (RFC 4616), LOGIN, SCRAM-SHA-256 and -PLUS (RFC 5802, 7677). Octets in
-/// and out are bare, base64 is the caller's. One exchange.
+/// The client's side of SASL, without I/O: PLAIN (RFC 4616), LOGIN, CRAM-MD5 (RFC 2195), SCRAM-SHA-256 and -PLUS
+/// (RFC 5802, 7677). Octets in and out are bare, base64 is the caller's. One exchange.
 class SaslClient {
  public:
   /// Null: a mechanism that is not known (names in upper case), or -PLUS without binding data.

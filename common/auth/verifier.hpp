@@ -16,6 +16,7 @@ struct StoredKeys {
   std::uint64_t version = 0;
   std::string password_hash;
   std::string scram_sha256;
+  std::string shared_secret{};  ///< for APOP and CRAM-MD5, in the clear; empty: none
 };
 
 /// Checks passwords on a small pool of threads, so that no I/O thread hashes, and remembers what was right: keyed by

@@ -159,9 +159,11 @@ const std::vector<Key> table = {
      .type = K::choices,
      .defaults = {{every, R"(["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN", "LOGIN"])"}},
      .choices = {"SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN", "LOGIN", "CRAM-MD5", "EXTERNAL", "GSSAPI"},
-     .later = {"CRAM-MD5", "EXTERNAL", "GSSAPI"},
+     .later = {"EXTERNAL", "GSSAPI"},
      .server = [](Server& s) -> Slot { return &s.auth.mechanisms; },
-     .doc = "What is offered for authentication; SCRAM-SHA-256-PLUS only inside TLS."},
+     .doc =
+         "What is offered for authentication; SCRAM-SHA-256-PLUS only inside TLS. CRAM-MD5 is for mailboxes that have "
+         "a secret (pennypost mailbox set --apop-secret-stdin)."},
     {.name = "auth.anonymous",
      .scope = smtp,
      .type = K::boolean,

@@ -33,8 +33,8 @@ mailstore::Result<std::optional<Account>> find_account(mailstore::DirectoryView&
   const bool central = found.address == "postmaster@" + std::string{default_domain};
   return Account{found.number,
                  std::move(found.address),
-                 {credential.version, std::move(credential.password_hash), std::move(credential.scram_sha256)},
-                 std::move(found.apop_secret),
+                 {credential.version, std::move(credential.password_hash), std::move(credential.scram_sha256),
+                  std::move(found.apop_secret)},
                  found.locked || (locked && !central)};
 }
 

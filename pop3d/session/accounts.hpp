@@ -14,7 +14,6 @@ struct Account {
   mailstore::MailboxNumber mailbox{};
   std::string address;
   common::auth::StoredKeys keys;
-  std::string apop_secret;
   bool locked = false;  ///< the mailbox, or its domain (which does not hold for the central postmaster)
 };
 

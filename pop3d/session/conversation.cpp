@@ -186,6 +186,7 @@ Step Conversation::on_auth(const Command& command, std::string& out) {
   const bool bindable = std::ranges::any_of(offered, [](const std::string& m) { return m.ends_with("-PLUS"); });
   auth::Channel channel{secure_, {}, {}};
   if (bindable) channel = *channel_;
+  channel.hostname = rules_.hostname;
   auto sasl = auth::Sasl::start(name, channel);
   if (!sasl) return broken(Cause::no_mechanism, out);
 

@@ -281,7 +281,7 @@ asio::awaitable<void> Session::check_apop() {
   const auto found = co_await begin_login(question.name, std::move(mechanism));
   if (!found) co_return;
   const auto& account = *found;
-  const std::string_view secret = account ? std::string_view{account->apop_secret} : std::string_view{};
+  const std::string_view secret = account ? std::string_view{account->keys.shared_secret} : std::string_view{};
   if (!common::auth::check_apop(question.stamp, secret, question.digest)) {
     answer_login(Login::wrong, question.name, "APOP");
     co_return;

@@ -338,7 +338,8 @@ Step ClientConversation::next_mechanism() {
   };
   // From the one that tells an impostor least.
   const std::array mechanisms{Mechanism{"SCRAM-SHA-256-PLUS", offered_.auth_scram_plus},
-                              Mechanism{"SCRAM-SHA-256", offered_.auth_scram}, Mechanism{"PLAIN", offered_.auth_plain},
+                              Mechanism{"SCRAM-SHA-256", offered_.auth_scram},
+                              Mechanism{"CRAM-MD5", offered_.auth_cram_md5}, Mechanism{"PLAIN", offered_.auth_plain},
                               Mechanism{"LOGIN", offered_.auth_login}};
   while (mechanism_ < mechanisms.size()) {
     const auto& each = mechanisms[mechanism_++];

@@ -34,6 +34,7 @@ void take_mechanisms(Extensions& offered, std::string_view rest) {
   for (auto word = take_word(rest); !word.empty(); word = take_word(rest)) {
     if (is(word, "PLAIN")) offered.auth_plain = true;
     if (is(word, "LOGIN")) offered.auth_login = true;
+    if (is(word, "CRAM-MD5")) offered.auth_cram_md5 = true;
     if (is(word, "SCRAM-SHA-256")) offered.auth_scram = true;
     if (is(word, "SCRAM-SHA-256-PLUS")) offered.auth_scram_plus = true;
   }

@@ -15,8 +15,9 @@ struct Extensions {
   bool chunking = false;    ///< BDAT, RFC 3030
   bool dsn = false;         ///< RFC 3461
   bool starttls = false;    ///< RFC 3207
-  bool auth_plain = false;  ///< RFC 4954, and so the next three
+  bool auth_plain = false;  ///< RFC 4954, and so the next four
   bool auth_login = false;
+  bool auth_cram_md5 = false;
   bool auth_scram = false;       ///< SCRAM-SHA-256
   bool auth_scram_plus = false;  ///< SCRAM-SHA-256-PLUS
   // LIMITS, RFC 9422; 0: none given

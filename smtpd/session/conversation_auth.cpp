@@ -38,6 +38,7 @@ Step Conversation::on_auth(std::string_view argument) {
   common::auth::Channel channel;
   if (binds) channel = channel_();
   channel.secure = secure_;
+  channel.hostname = terms_.hostname;
   exchange->sasl = common::auth::Sasl::start(start->mechanism, channel);
   if (!exchange->sasl) return reply(Cause::unknown_mechanism);
   exchange->mechanism = std::move(start->mechanism);

@@ -325,7 +325,7 @@ Session::Found Session::find_account(const std::string& name) {
   } else if (*account) {
     auto& mailbox = (*account)->mailbox;
     found.keys = {mailbox.credential.version, std::move(mailbox.credential.password_hash),
-                  std::move(mailbox.credential.scram_sha256)};
+                  std::move(mailbox.credential.scram_sha256), std::move(mailbox.apop_secret)};
     found.log_in = {(*account)->locked ? Access::locked : Access::granted,
                     {mailbox.number, std::move(mailbox.address)}};
   }

@@ -15,6 +15,7 @@ pop3d::test::Desk make_desk(unsigned rules) {
   mailbox.password = "b";
   mailbox.messages = {{"Subject: one\r\n\r\n..\r\n", 18}, {"\r\n", 2}, {"x\r\n\r\n", 5}};
   desk.mailboxes["l"] = {"b", {}, true, false};
+  desk.rules.mechanisms.emplace_back("CRAM-MD5");
   desk.rules.require_tls = (rules & 1U) != 0;
   desk.rules.only_tls = (rules & 2U) != 0;
   desk.rules.tls_available = (rules & 4U) != 0;
@@ -40,8 +41,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto said = whole.feed(octets);
   if (!said.starts_with("+OK ")) std::abort();
   if (!(whole.removed.empty() && whole.noted.empty()) && whole.close_reason != "quit") std::abort();
-  // SCRAM's nonces differ, and what is thrown away behind STLS depends on the cut.
-  if (mentions(octets, "SCRAM") || mentions(octets, "STLS")) return 0;
+  // Challenges differ, and what is thrown away behind STLS depends on the cut.
+  if (mentions(octets, "CRAM") || mentions(octets, "STLS")) return 0;
   auto slow = make_desk(data[0]);
   std::string slowly = slow.feed("");
   for (const char& octet : octets) slowly += slow.feed({&octet, 1});

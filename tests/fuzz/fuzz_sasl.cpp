@@ -1,5 +1,5 @@
-// Every mechanism, fed with whatever a client may send: the first octet chooses the mechanism, a newline separates
-// messages.
+// Every mechanism, fed with whatever a client may send: the first octet chooses the mechanism and the account, a
+// newline separates messages.
 #include <array>
 #include <cstdint>
 #include <cstdlib>
@@ -13,7 +13,7 @@ using namespace common::auth;
 namespace {
 
 const StoredKeys& known() {
-  static const StoredKeys keys{1, "", format_scram(derive_scram("pencil", "0123456789abcdef", 4096))};
+  static const StoredKeys keys{1, "", format_scram(derive_scram("pencil", "0123456789abcdef", 4096)), "pencil"};
   return keys;
 }
 
@@ -30,7 +30,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (decode_base64(encode_base64(octets)) != octets) std::abort();
   if (const auto keys = parse_scram(octets); keys && parse_scram(format_scram(*keys))->salt != keys->salt) std::abort();
 
-  const auto sasl = Sasl::start(mechanisms[data[0] % mechanisms.size()], Channel{true, std::string(32, 'e'), ""});
+  const auto mechanism = (data[0] & 128U) != 0 ? "CRAM-MD5" : mechanisms[data[0] % mechanisms.size()];
+  const auto sasl = Sasl::start(mechanism, Channel{true, std::string(32, 'e'), ""});
   if (!sasl) std::abort();
   SaslStep step = sasl->begin(std::nullopt);
   for (int round = 0; round < 5; ++round) {

@@ -58,7 +58,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   terms.server = "fuzz";
   terms.hostname = "mx.example.test";
   terms.default_domain = "example.test";
-  terms.mechanisms = {"SCRAM-SHA-256", "PLAIN", "LOGIN"};
+  terms.mechanisms = {"SCRAM-SHA-256", "CRAM-MD5", "PLAIN", "LOGIN"};
   terms.submission = (data[0] & 1) != 0;
   terms.anonymous = !terms.submission;
   terms.passwords_need_tls = (data[0] & 2) != 0;
@@ -80,7 +80,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   whole.feed(octets);
   Talk cut{terms, people()};
   for (std::size_t at = 0; at < octets.size() && cut.open; at += piece) cut.feed(octets.substr(at, piece));
-  // What stands behind STARTTLS is thrown away as far as it has come: there the cuts matter. SCRAM's nonces differ each
+  // What stands behind STARTTLS is thrown away as far as it has come: there the cuts matter. Challenges differ each
   // time.
   const bool same_each_time = !terms.has_certificate && whole.replies.find("\r\n334 ") == std::string::npos;
   if (same_each_time) {

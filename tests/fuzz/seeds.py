@@ -6,6 +6,8 @@
 Of each connection of a transcript comes one seed. The octets in front are what the targets read their settings from.
 """
 
+import base64
+import collections
 import pathlib
 import re
 import sys
@@ -25,6 +27,8 @@ DATA_NORMALIZE, DATA_COUNTED = 1, 32
 MOST_OCTETS = 3000
 # APOP answers a banner; fuzz_pop3_conversation.cpp has this one.
 STAMP = "<1@mail.example.test>"
+# No target has it; CRAM-MD5 answers some challenge.
+CHALLENGE = base64.b64encode(STAMP.encode()).decode()
 
 
 def connections(transcript):
@@ -38,7 +42,7 @@ def connections(transcript):
         elif step.kind == "starttls":
             secure = True
         elif step.kind in ("C:", "C|"):
-            said += language.octets_to_send(step, {"stamp": STAMP})
+            said += language.octets_to_send(step, collections.defaultdict(lambda: CHALLENGE, stamp=STAMP))
     if said:
         yield server, said, secure
 

@@ -22,7 +22,7 @@ The first paragraph tells the behaviour. Then, a line each:
     then smtpd|pop3d log has TEXT            also `lacks TEXT`
 
 Escapes in C| and TEXT: \\r \\n \\t \\0 \\xNN \\\\. In C: and C|, {repeat N TEXT} and {base64 OCTETS} (escapes inside) are put in, and {apop SECRET}:
-the digest of the remembered {stamp} and the secret.
+the digest of the remembered {stamp} and the secret; {cram CHALLENGE NAME SECRET}: CRAM-MD5's answer to the remembered challenge of that name.
 {name} in S~ stands for a word and remembers it; after that {name} is that word, in C: and S: too. A line that starts with # is
 a comment.
 """
@@ -30,6 +30,7 @@ a comment.
 import base64
 import dataclasses
 import hashlib
+import hmac
 import re
 
 
@@ -79,6 +80,10 @@ def expand(text, known):
             return base64.b64encode(unescape(words[7:].decode()))
         if words.startswith(b"apop "):
             return hashlib.md5(known["stamp"].encode() + words[5:]).hexdigest().encode()
+        if words.startswith(b"cram "):
+            _, challenge, name, secret = words.split(b" ", 3)
+            digest = hmac.new(secret, base64.b64decode(known[challenge.decode()]), "md5").hexdigest()
+            return base64.b64encode(name + b" " + digest.encode())
         if words.decode() in known:
             return known[words.decode()].encode()
         return match[0]

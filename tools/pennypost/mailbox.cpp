@@ -466,7 +466,7 @@ void add_changes(CLI::App& group, Program& program) {
     auto* command =
         add_command(group, "set",
                     "Changes a mailbox's limits, whom it sends as, where its mail goes on to, what it answers "
-                    "by itself, its secret for APOP",
+                    "by itself, its secret for APOP and CRAM-MD5",
                     program, {});
     command->callback([&program, &session, given, command] {
       given->limits_given = command->count("--quota") + command->count("--max-messages") > 0;
@@ -484,8 +484,9 @@ void add_changes(CLI::App& group, Program& program) {
     command->add_option("--no-send-as", given->senders.taken, "It may not any more; all: none of them")
         ->type_name("ADDRESS|@DOMAIN|all")
         ->allow_extra_args(false);
-    auto* read = command->add_flag("--apop-secret-stdin", given->secret.from_stdin,
-                                   "Its secret for APOP is the first line of standard input; kept in the clear");
+    auto* read =
+        command->add_flag("--apop-secret-stdin", given->secret.from_stdin,
+                          "Its secret for APOP and CRAM-MD5 is the first line of standard input; kept in the clear");
     command->add_flag("--no-apop-secret", given->secret.none, "It has none any more")->excludes(read);
   }
   {

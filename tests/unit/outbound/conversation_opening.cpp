@@ -279,6 +279,28 @@ TEST_CASE("AUTH SCRAM-SHA-256 and -PLUS against the server's side of common/auth
   }
 }
 
+TEST_CASE("AUTH CRAM-MD5: before a password, and the next mechanism where the secret is another") {
+  const auto challenge = says("334 " + common::auth::encode_base64("<1896.697170952@postoffice.reston.mci.net>"));
+  // "ann 733ba87e64ed7e441f062c4ac6db0103", the digest by "secret"
+  const std::string answer = "YW5uIDczM2JhODdlNjRlZDdlNDQxZjA2MmM0YWM2ZGIwMTAz\r\n";
+  {
+    Dialogue talk{with_account(Security::none)};
+    CHECK(talk.play({says("220 a"), says("250-a\n250 AUTH PLAIN CRAM-MD5"), challenge, says("235 in")}) ==
+          "EHLO us.test\r\nAUTH CRAM-MD5\r\n" + answer);
+    CHECK(talk.rests());
+  }
+  {
+    Dialogue talk{with_account(Security::none)};
+    CHECK(talk.play({says("220 a"), says("250-a\n250 AUTH PLAIN CRAM-MD5"), challenge, says("535 wrong")}) ==
+          "EHLO us.test\r\nAUTH CRAM-MD5\r\n" + answer + "AUTH PLAIN AGFubgBzZWNyZXQ=\r\n");
+  }
+  {
+    Dialogue talk{with_account(Security::none)};
+    talk.play({says("220 a"), says("250-a\n250 AUTH CRAM-MD5"), says("235 in")});
+    CHECK(talk.done());
+  }
+}
+
 TEST_CASE("a server that asks for years of work in SCRAM gets the next mechanism") {
   Dialogue talk{with_account(Security::none)};
   auto said = talk.play({says("220 a"), says("250-a\n250 AUTH SCRAM-SHA-256 PLAIN")});

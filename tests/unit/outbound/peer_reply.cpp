@@ -92,7 +92,7 @@ TEST_CASE("a line of the longest allowed length passes, one octet more does not"
 TEST_CASE("extensions of EHLO (RFC 5321 4.1.1.1)") {
   const auto offered = parse_extensions(
       "mx.test hello\nPIPELINING\nsize 1000\n8BITMIME\nSMTPUTF8\nCHUNKING\nDSN\nSTARTTLS\nENHANCEDSTATUSCODES\n"
-      "AUTH PLAIN SCRAM-SHA-256\nAUTH=LOGIN\nLIMITS RCPTMAX=10 MAILMAX=5 RCPTDOMAINMAX=1 OTHER=7");
+      "AUTH PLAIN cram-md5 SCRAM-SHA-256\nAUTH=LOGIN\nLIMITS RCPTMAX=10 MAILMAX=5 RCPTDOMAINMAX=1 OTHER=7");
   CHECK(offered.pipelining);
   CHECK(offered.size);
   CHECK(offered.most == 1000);
@@ -104,6 +104,7 @@ TEST_CASE("extensions of EHLO (RFC 5321 4.1.1.1)") {
   CHECK(offered.auth_plain);
   CHECK(offered.auth_login);
   CHECK(offered.auth_scram);
+  CHECK(offered.auth_cram_md5);
   CHECK(!offered.auth_scram_plus);
   CHECK(offered.rcpt_max == 10);
   CHECK(offered.mail_max == 5);

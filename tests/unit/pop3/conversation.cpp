@@ -7,6 +7,7 @@
 #include <doctest/doctest.h>
 #include <gsasl.h>
 
+#include "common/auth/cram_md5.hpp"
 #include "desk.hpp"
 
 using namespace pop3d;
@@ -312,6 +313,30 @@ TEST_CASE("AUTH SCRAM-SHA-256, and -PLUS once TLS stands") {
     }
   }
   gsasl_done(library);
+}
+
+TEST_CASE("AUTH CRAM-MD5 where it is configured, in the clear too") {
+  const auto log_in = [](const std::string& name, const std::string& secret) {
+    Desk desk = make_desk();
+    desk.rules.mechanisms = {"PLAIN", "CRAM-MD5"};
+    desk.rules.require_tls = true;
+    CHECK(desk.feed("CAPA\r\n").find("SASL CRAM-MD5\r\n") != std::string::npos);
+    const auto said = desk.feed("AUTH CRAM-MD5\r\n");
+    REQUIRE(said.starts_with("+ "));
+    const auto challenge = common::auth::decode_base64(said.substr(2, said.size() - 4));
+    REQUIRE(challenge);
+    CHECK(challenge->ends_with("@mail.example.test>"));
+    const auto answer = name + ' ' + common::auth::cram_md5_digest(*challenge, secret);
+    return desk.feed(common::auth::encode_base64(answer) + "\r\n");
+  };
+  CHECK(log_in("mrose", "tanstaaf") == "+OK 2 messages (320 octets)\r\n");
+  CHECK(log_in("mrose", "wrong") == "-ERR [AUTH] name or password wrong\r\n");
+  CHECK(log_in("nobody", "tanstaaf") == "-ERR [AUTH] name or password wrong\r\n");
+  CHECK(log_in("nobody", "") == "-ERR [AUTH] name or password wrong\r\n");
+  CHECK(log_in("locked", "secret") == "-ERR [AUTH] mailbox locked\r\n");
+  // The server speaks first (RFC 5034 4).
+  script({greeting, "C: AUTH CRAM-MD5 =", "S: -ERR not a proper answer", "C: NOOP", "S: -ERR log in first"},
+         [](Desk& desk) { desk.rules.mechanisms = {"CRAM-MD5"}; });
 }
 
 TEST_CASE("passwords are neither offered nor taken in the clear") {

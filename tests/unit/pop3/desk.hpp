@@ -35,7 +35,7 @@ class Desk final : public Entries {
   bool store_fails = false;
   bool removal_fails = false;
   bool overloaded = false;
-  std::string stamp;  ///< for APOP, whose secret is the password here
+  std::string stamp;  ///< for APOP; its secret, and CRAM-MD5's, is the password here
 
   /// Everything that is said in answer to `octets`. Nothing behind the end of the session.
   std::string feed(std::string_view octets) {
@@ -94,7 +94,8 @@ class Desk final : public Entries {
       if (found != mailboxes.end())
         keys = {
             1, "",
-            common::auth::format_scram(common::auth::derive_scram(found->second.password, "0123456789abcdef", 4096))};
+            common::auth::format_scram(common::auth::derive_scram(found->second.password, "0123456789abcdef", 4096)),
+            found->second.password};
       return conversation_->on_keys(keys, out);
     }
     if (auto* proved = std::get_if<OpenMaildrop>(&step)) return open(mailboxes.at(proved->name), out);

@@ -4,6 +4,8 @@
 
 #include <doctest/doctest.h>
 
+#include "common/auth/cram_md5.hpp"
+
 #include "desk.hpp"
 #include "house.hpp"
 
@@ -248,4 +250,32 @@ TEST_CASE("guesses by APOP count as guesses of the password do") {
   const std::string guess = "APOP ann " + std::string(32, '0');
   for (int i = 0; i < 3; ++i) CHECK(client.ask(guess).starts_with("-ERR [AUTH] "));
   CHECK(client.ask(guess).starts_with("-ERR [SYS/TEMP] "));
+}
+
+TEST_CASE("guesses by CRAM-MD5 count as guesses of the password do, and the right secret opens the maildrop") {
+  Ann house;
+  house.change_rules([](Rules& rules) { rules.mechanisms.emplace_back("CRAM-MD5"); });
+  house.run([&]() -> asio::awaitable<void> {
+    mailstore::MailboxChange change;
+    change.apop_secret = "tanstaaf";
+    const auto done = co_await house.store->change_mailbox(ann, std::move(change));
+    REQUIRE(done);
+  });
+  Client client{house.connect()};
+  client.read_until("\r\n");
+  const auto guess = [&](const std::string& name, const std::string& secret) {
+    const auto said = client.ask("AUTH CRAM-MD5");
+    const auto challenge = common::auth::decode_base64(said.substr(2, said.size() - 4));
+    REQUIRE(challenge);
+    const auto answer = name + ' ' + common::auth::cram_md5_digest(*challenge, secret);
+    return client.ask(common::auth::encode_base64(answer));
+  };
+  for (int i = 0; i < 3; ++i) CHECK(guess("nobody", "").starts_with("-ERR [AUTH] "));
+  CHECK(guess("nobody", "").starts_with("-ERR [SYS/TEMP] "));
+  for (int i = 0; i < 3; ++i) CHECK(guess("ann", "pennypost").starts_with("-ERR [AUTH] "));
+  CHECK(guess("ann", "tanstaaf").starts_with("-ERR [SYS/TEMP] "));
+  common::auth::GuardTerms none;
+  none.pair = none.account = 0;
+  house.guard->set_terms(none);
+  CHECK(guess("ann", "tanstaaf").starts_with("+OK 0 "));
 }

@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "common/auth/cram_md5.hpp"
 #include "common/auth/password.hpp"
 
 #include "tests/unit/smtp/script.hpp"
@@ -203,4 +204,51 @@ TEST_CASE("SCRAM-SHA-256 with a real client") {
   CHECK(log_in("ann", "wrong") == "535 5.7.8 ");
   CHECK(log_in("nobody", "secret") == "535 5.7.8 ");
   CHECK(log_in("closed", "secret") == "535 5.7.13");
+}
+
+TEST_CASE("CRAM-MD5 where it is configured, for those who have a secret") {
+  auto directory = people();
+  auto terms = submission_terms();
+  CHECK(answers(terms, directory, "AUTH CRAM-MD5\r\n").starts_with("504 5.5.4"));
+  terms.mechanisms.emplace_back("CRAM-MD5");
+  terms.passwords_need_tls = true;
+  // A secret and a password; a secret alone; a password alone; locked.
+  directory.mailboxes["ann@example.test"].apop_secret = "tanstaaf";
+  directory.add_mailbox("eve@example.test").apop_secret = "tanstaaf";
+  directory.mailboxes["closed@example.test"].apop_secret = "tanstaaf";
+  const auto log_in = [&](const std::string& name, const std::string& secret) {
+    Talk talk{terms, directory};
+    talk.feed("EHLO client.test\r\n");
+    CHECK(talk.replies.find("250-AUTH SCRAM-SHA-256 CRAM-MD5\r\n") != std::string::npos);
+    talk.replies.clear();
+    talk.feed("AUTH CRAM-MD5\r\n");
+    REQUIRE(talk.replies.starts_with("334 "));
+    const auto challenge = common::auth::decode_base64(talk.replies.substr(4, talk.replies.size() - 6));
+    REQUIRE(challenge);
+    CHECK(challenge->ends_with("@mail.example.test>"));
+    talk.replies.clear();
+    talk.feed(base64(name + ' ' + common::auth::cram_md5_digest(*challenge, secret)) + "\r\n");
+    return talk.replies;
+  };
+  const std::string ok = "235 2.7.0 authenticated\r\n", wrong = "535 5.7.8 authentication credentials invalid\r\n";
+  CHECK(log_in("ann@example.test", "tanstaaf") == ok);
+  CHECK(log_in("Ann", "tanstaaf") == ok);
+  CHECK(log_in("eve", "tanstaaf") == ok);
+  CHECK(log_in("ann", "secret") == wrong);
+  CHECK(log_in("bob", "hidden") == wrong);
+  CHECK(log_in("bob", "") == wrong);
+  CHECK(log_in("nobody", "tanstaaf") == wrong);
+  CHECK(log_in("nobody", "") == wrong);
+  CHECK(log_in("closed", "wrong") == wrong);
+  CHECK(log_in("closed", "tanstaaf") == "535 5.7.13 this mailbox is locked\r\n");
+  for (const std::string line : {"AUTH CRAM-MD5 =", "AUTH CRAM-MD5 YW5u"}) {
+    Talk talk{terms, directory};
+    talk.feed("EHLO client.test\r\n");
+    talk.replies.clear();
+    talk.feed(line + "\r\nNOOP\r\n");
+    CHECK(talk.replies.starts_with("501 5.5.2"));
+    CHECK(talk.replies.ends_with("\r\n250 2.0.0 ok\r\n"));
+  }
+  directory.broken = true;
+  CHECK(log_in("ann", "tanstaaf").starts_with("454 4.7.0"));
 }

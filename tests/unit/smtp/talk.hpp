@@ -207,7 +207,8 @@ class Talk {
       found.log_in.access = smtpd::Access::unavailable;
     } else if (*account) {
       const auto& mailbox = (*account)->mailbox;
-      found.keys = {mailbox.credential.version, mailbox.credential.password_hash, mailbox.credential.scram_sha256};
+      found.keys = {mailbox.credential.version, mailbox.credential.password_hash, mailbox.credential.scram_sha256,
+                    mailbox.apop_secret};
       found.log_in = {(*account)->locked ? smtpd::Access::locked : smtpd::Access::granted,
                       {mailbox.number, mailbox.address}};
     }

@@ -21,7 +21,8 @@ constexpr std::chrono::seconds look_width{30};
 constexpr std::size_t most_at_a_time = 20;
 /// Of one host, of which each may take half a minute to answer.
 constexpr std::size_t most_addresses = 4;
-constexpr std::uint16_t usual_port = 25;
+/// RFC 2645 gives on-demand mail relay a port of its own.
+constexpr std::uint16_t etrn_port = 25, atrn_port = 366;
 
 std::shared_ptr<const outbound::ClientTerms> make_terms(const mailstore::FetchSettings& settings,
                                                         std::string hostname) {
@@ -119,7 +120,8 @@ asio::awaitable<Fetcher::Session> Fetcher::connect(const common::HostPort& where
 
 /// A session that may ask; null: `trouble` says why not.
 asio::awaitable<Fetcher::Session> Fetcher::reach(const mailstore::FetchSettings& settings, std::string& trouble) {
-  const auto where = common::parse_host_port(settings.from, usual_port);
+  const bool reversed = settings.by == mailstore::FetchBy::atrn;
+  const auto where = common::parse_host_port(settings.from, reversed ? atrn_port : etrn_port);
   if (!where) {
     trouble = where.error();
     co_return nullptr;

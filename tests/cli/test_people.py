@@ -134,14 +134,14 @@ class Domains(PostOffice):
         self.refused(2, ["domain", "set", "far.test", "--fetch-from", "provider.test", "--hold"], "a domain is one of them")
         self.done("domain", "set", "example.test", "--fetch-from", "provider.test")
         fetched = lambda: self.done_json("domain", "show", "example.test")["fetch"]
-        self.assertEqual(fetched(), "from provider.test:25 by ETRN every 15m, security opportunistic")
+        self.assertEqual(fetched(), "from provider.test by ETRN every 15m, security opportunistic")
         secret = self.folder / "secret"
         secret.write_text("pencil\n")
         self.done("domain", "set", "example.test", "--fetch", "atrn", "--every", "1h", "--security", "verify", "--username", "us",
                   "--password-file", str(secret))
-        self.assertEqual(fetched(), "from provider.test:25 by ATRN every 1h, security verify, as us")
+        self.assertEqual(fetched(), "from provider.test by ATRN every 1h, security verify, as us")
         self.done("domain", "set", "example.test", "--security", "tls")
-        self.assertEqual(fetched(), "from provider.test:25 by ATRN every 1h, security tls, as us")
+        self.assertEqual(fetched(), "from provider.test by ATRN every 1h, security tls, as us")
         self.done("domain", "set", "example.test", "--fetch-from", "none")
         self.assertIsNone(fetched())
 

@@ -55,12 +55,12 @@ def take_mail(wire, most=1000, stop_at=None):
 class Provider(threading.Thread):
     """Another server that holds mail, on loopback: answers as ODMR providers do and then sends `letters` to the recipients."""
 
-    def __init__(self, letters=(), answer="250 OK now reversing the connection"):
+    def __init__(self, letters=(), answer="250 OK now reversing the connection", address=("127.0.0.1", 0)):
         super().__init__(daemon=True)
         self.letters, self.answer = letters, answer
         self.lines, self.heard = [], []
         self.calls = 0
-        self.socket = socket.create_server((("127.0.0.1"), 0))
+        self.socket = socket.create_server(address)
         self.port = self.socket.getsockname()[1]
         self.start()
 
@@ -133,7 +133,7 @@ class Provider(threading.Thread):
 
 
 class Triggered(ClientCase):
-    settings = {"mx": {"auth.require_tls": False}}
+    settings = {"mx": {"auth.require_tls": False, "auth.mechanisms": ["PLAIN", "CRAM-MD5"]}}
     people = (ANN, BOB)
 
     def setUp(self):
@@ -273,6 +273,38 @@ class Triggered(ClientCase):
         wait_for(lambda: not self.waiting(), why="what fetchmail asked for has left")
 
     # ---- ATRN, the provider's side
+
+    def test_fetchmail_odmr(self):
+        """S95: fetchmail -p ODMR, which knows CRAM-MD5 alone, takes what is held and gives it to the server beside it."""
+        secret = "tanstaaf by another name"
+        self.suite.tool("mailbox", "set", ANN, "--apop-secret-stdin", text_in=secret + "\n")
+        self.add_remote("--hold", "--dequeue-account", ANN)
+        listener = StubSmtp(("PIPELINING", "8BITMIME"))
+        self.addCleanup(listener.close)
+        path = self.folder / "fetchmailrc"
+
+        def fetchmail(password, status):
+            path.write_text(f'set no syslog\npoll 127.0.0.1 protocol ODMR service {self.mx} user "{ANN}" '
+                            f'password "{password}" fetchdomains "{self.far}" smtphost "127.0.0.1/{listener.port}" sslproto \'\'\n')
+            path.chmod(0o600)
+            return self.run_program("fetchmail", "-f", path, "--pidfile", self.folder / "pid", "-vv", status=status)
+
+        sent = [letter(f"{n}@{self.far}") for n in range(3)] + [b"Subject: dots\r\n\r\n" + b".dots\r\n" * 20_000]
+        for n, octets in enumerate(sent):
+            self.send(f"{n}@{self.far}", octets=octets)
+        fetchmail("guess", None)
+        self.assertEqual((len(self.waiting()), listener.lines), (len(sent), []))
+        said = fetchmail(secret, 0)
+        wait_for(lambda: not self.waiting(), why=f"what fetchmail asked for has left: {said}")
+        recipients = [line.split("<")[1].split(">")[0] for line in listener.lines if line.startswith("RCPT")]
+        self.assertEqual(sorted(recipients), [f"{n}@{self.far}" for n in range(len(sent))])
+        self.assertEqual(len(listener.messages), len(sent))
+        for octets in sent:
+            self.assertEqual(sum(got.endswith(octets) for got in listener.messages), 1)
+        # The domain's own way was not taken, and there is no more.
+        self.assertEqual(self.stub.lines, [])
+        self.assertRegex(self.suite.log("smtpd"), rf"auth\.ok account={ANN} mechanism=CRAM-MD5 ")
+        self.assertIn("You have no mail.", fetchmail(secret, 0))
 
     def test_atrn(self):
         """S95: over the connection of who asks, one message after the other, in the clear and over TLS."""
@@ -491,6 +523,32 @@ class Customer(ClientCase):
         wait_for(lambda: provider.calls, why="the provider was called")
         self.assertEqual(provider.lines[-1], "QUIT")
         wait_for(lambda: "453" in self.suite.log("smtpd"), why="the answer in the log")
+
+    def test_atrn_at_its_port(self):
+        """S95: 366, where no other is given."""
+        try:
+            provider = Provider(answer="453 You have no mail", address=("127.45.36.6", 366))
+        except PermissionError:
+            self.skipTest("no right to listen at port 366")
+        self.addCleanup(provider.close)
+        self.settle_fetch("--fetch-from", "127.45.36.6", "--fetch", "atrn", "--security", "none", "--username", "us",
+                          "--password-file", self.folder / "password")
+        wait_for(lambda: provider.calls, why="the provider was called")
+        self.assertEqual(provider.lines[-2:], [f"ATRN {DOMAIN}", "QUIT"])
+
+    def test_atrn_by_cram_md5(self):
+        """S95: a provider who wants CRAM-MD5, as RFC 2645 has it, hears no password."""
+        secret = "tanstaaf by another name"
+        with Suite({"mx": {"auth.mechanisms": ["CRAM-MD5"]}}, domain="provider.test") as provider:
+            provider.add_mailbox("customer@provider.test")
+            provider.tool("mailbox", "set", "customer@provider.test", "--apop-secret-stdin", text_in=secret + "\n")
+            provider.tool("domain", "add", DOMAIN, "--remote", "--allow-relay", "--hold", "--dequeue-account",
+                          "customer@provider.test", "--security", "none")
+            self.settle_fetch("--fetch-from", f"127.0.0.1:{provider.port('mx')}", "--fetch", "atrn", "--security", "none",
+                              "--username", "customer@provider.test", "--password-file", self.folder / "password",
+                              password=secret)
+            wait_for(lambda: "turn.asked" in provider.log("smtpd"), why="the provider was asked")
+            self.assertRegex(provider.log("smtpd"), r"auth\.ok account=customer@provider\.test mechanism=CRAM-MD5 ")
 
     def test_etrn(self):
         """S94: on a schedule."""

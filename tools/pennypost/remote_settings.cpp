@@ -35,11 +35,18 @@ std::uint32_t need_count(std::string_view option, const std::string& text) {
   return static_cast<std::uint32_t>(*count);
 }
 
+/// In the form that is kept, the port left out where none was given.
+std::string kept_place(const common::HostPort& where) {
+  auto kept = common::format_host_port(where);
+  if (where.port == 0) kept.resize(kept.size() - std::string_view{":0"}.size());
+  return kept;
+}
+
 /// "dns", or a host in the form that is kept.
 std::string parse_route(const std::string& text) {
   if (text == "default") return {};
   if (text == "dns") return text;
-  // The port is the server's [outbound] port where none is given: it is left out here too.
+  // The port is the server's [outbound] port where none is given.
   const auto where = common::parse_host_port(text, 0);
   if (!where) {
     refuse(
@@ -47,19 +54,18 @@ std::string parse_route(const std::string& text) {
                     "other mail",
                     text, where.error()));
   }
-  auto kept = common::format_host_port(*where);
-  if (where->port == 0) kept.resize(kept.size() - std::string_view{":0"}.size());
-  return kept;
+  return kept_place(*where);
 }
 
 /// A server that mail is fetched from, in the form that is kept.
 std::string parse_provider(const std::string& text) {
-  const auto where = common::parse_host_port(text, 25);
+  // The usual port depends on how it is asked, which may be said later.
+  const auto where = common::parse_host_port(text, 0);
   if (!where) {
     refuse(fmt::format("--fetch-from {}: {}; write HOST, HOST:PORT or [ADDRESS]:PORT; none: nothing is fetched", text,
                        where.error()));
   }
-  return common::format_host_port(*where);
+  return kept_place(*where);
 }
 
 std::uint32_t parse_every(const std::string& text) {

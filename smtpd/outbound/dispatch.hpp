@@ -30,8 +30,7 @@ class Dispatch {
   static std::expected<std::unique_ptr<Dispatch>, std::string> make(
       mailstore::Store& store, common::dns::Resolver& resolver, const common::Clock& clock,
       const std::vector<common::config::Server>& servers, const std::vector<common::net::BoundAddress>& own,
-      const std::shared_ptr<const routing::Srs>& srs, const DropFolders& drops,
-      std::chrono::seconds keep_done);
+      const std::shared_ptr<const routing::Srs>& srs, const DropFolders& drops, std::chrono::seconds keep_done);
   ~Dispatch();
   void start();
   std::expected<void, std::string> reload(const std::vector<common::config::Server>& servers,

@@ -23,8 +23,7 @@ std::expected<std::string, std::string> read_password(const std::string& path) {
 }  // namespace
 
 std::expected<Plans, std::string> make_plans(const std::vector<common::config::Server>& servers,
-                                             const std::shared_ptr<const routing::Srs>& srs,
-                                             const DropFolders& drops) {
+                                             const std::shared_ptr<const routing::Srs>& srs, const DropFolders& drops) {
   Plans plans;
   for (const auto& server : servers) {
     if (plans.first.empty()) plans.first = server.id;

@@ -63,8 +63,7 @@ struct Plans {
 };
 /// Reads the password files. Error: a sentence with the remedy.
 std::expected<Plans, std::string> make_plans(const std::vector<common::config::Server>& servers,
-                                             const std::shared_ptr<const routing::Srs>& srs,
-                                             const DropFolders& drops);
+                                             const std::shared_ptr<const routing::Srs>& srs, const DropFolders& drops);
 
 /// Takes what is in the queue to where it belongs: which domain when, how many at a time, what an answer means, who is
 /// told. One for a store, on one worker's thread. Memory grows with the domains that mail waits for, not with the mail.

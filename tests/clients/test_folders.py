@@ -394,7 +394,7 @@ class Surroundings(unittest.TestCase):
     def test_no_home_no_folders(self):
         with Suite() as suite:
             self.assertEqual(sorted(path.name for path in suite.folder.iterdir()),
-                             ["certificate.key", "certificate.pem", "etc", "log", "run", "store"])
+                             ["certificate.key", "certificate.pem", "etc", "log", "run", "spool", "store"])
 
     def test_configured_dots(self):
         """S13: yes and no."""

@@ -85,12 +85,11 @@ void apply(const mailstore::DomainChange& change, mailstore::Domain& domain) {
 }
 
 std::string describe(const mailstore::Domain& domain) {
-  return fmt::format("{}, {}, plus addressing {}{}{}",
-                     domain.catch_all.empty() ? "no catch-all" : "catch-all " + domain.catch_all,
-                     domain.quota_octets == 0 ? "no quota" : "quota " + format_octets(domain.quota_octets),
-                     domain.plus_addressing ? "on" : "off",
-                     domain.journal.empty() ? "" : ", copies of all mail to " + domain.journal,
-                     domain.fetch.from.empty() ? "" : ", mail fetched " + describe_fetch(domain.fetch));
+  return fmt::format(
+      "{}, {}, plus addressing {}{}{}", domain.catch_all.empty() ? "no catch-all" : "catch-all " + domain.catch_all,
+      domain.quota_octets == 0 ? "no quota" : "quota " + format_octets(domain.quota_octets),
+      domain.plus_addressing ? "on" : "off", domain.journal.empty() ? "" : ", copies of all mail to " + domain.journal,
+      domain.fetch.from.empty() ? "" : ", mail fetched " + describe_fetch(domain.fetch));
 }
 
 /// Looked at before the store does, for a remedy.

@@ -174,9 +174,9 @@ TEST_CASE("lines in front of a message go with it, in every form, and count") {
       {{"PIPELINING", "SIZE", "8BITMIME"}, "Subject: a\r\n\r\n..dot\r\n", "", "DATA"},
       {{"SIZE", "8BITMIME", "CHUNKING"}, "Subject: a\r\n\r\nbody\r\n", "", "BDAT 47 LAST"},
       {{"PIPELINING", "SIZE"},
-       "Subject: a\r\n\r\nan \xc3\xa4\r\n",
+       "Subject: a\r\n\r\na short \xc3\xa4 and more\r\n",
        front + "Subject: a\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n"
-               "Content-Transfer-Encoding: quoted-printable\r\n\r\nan =C3=A4\r\n",
+               "Content-Transfer-Encoding: quoted-printable\r\n\r\na short =C3=A4 and more\r\n",
        "DATA"},
   };
   for (const auto& row : rows) {

@@ -157,7 +157,7 @@ TEST_CASE("S16, S56: a report goes the way of all mail, with the same attempts, 
   queued = house.queued();
   REQUIRE(queued.size() == 1);
   CHECK(queued[0].state == mailstore::QueueState::held);
-  CHECK(queued[0].reason == "badmail: it failed, and has no sender to be told");
+  CHECK(queued[0].reason == "badmail: ndr-of-dsn: it failed, and has no sender to be told");
   CHECK(queued[0].last.answer.enhanced == "4.4.7");
   // There it stays, until a person releases it.
   house.pass(std::chrono::days{10}, 24h);

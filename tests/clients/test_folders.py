@@ -244,6 +244,14 @@ class Folders(ClientCase):
         self.assertTrue(again.read_bytes().startswith(front))
         self.assertTrue(again.read_bytes().endswith(MAIL))
 
+    def test_drop_of_several_domains(self):
+        """S14: each domain that is added so has its files in the one folder of the server."""
+        self.suite.tool("domain", "add", "other-" + DROPS, "--drop")
+        self.addCleanup(self.suite.tool, "domain", "remove", "other-" + DROPS)
+        self.send(f"one@other-{DROPS}", f"two@{DROPS}")
+        receivers = [re.findall(rb"(?m)^x-receiver: (\S+)\r$", path.read_bytes()) for path in self.drop_files(2)]
+        self.assertEqual(sorted(receivers), [[f"one@other-{DROPS}".encode()], [f"two@{DROPS}".encode()]])
+
     def test_drop_of_the_null_sender(self):
         self.send(f"one@{DROPS}", sender="")
         [path] = self.drop_files()
@@ -293,6 +301,24 @@ class Folders(ClientCase):
         self.wait_stored(f"nobody@{DOMAIN}")
         self.assertEqual(self.suite.json("badmail", "list"), [])
 
+    def test_badmail_without_its_folder(self):
+        """S16: what cannot be moved there stays where it lies, which is said, until the folder is back at a start."""
+        badmail, aside = self.home / "badmail", self.home / "aside"
+        badmail.rename(aside)
+        try:
+            self.put_file("homeless", b"")
+            self.put_file("i.eml", MAIL)
+            self.wait_stored(BOB)
+            wait_for(lambda: re.search(r"folder\.refused .*file=homeless ", self.suite.log("smtpd")), why="a line in the log")
+            self.assertIn("badmail.failed", self.suite.log("smtpd"))
+            self.assertEqual(os.listdir(self.home / "pickup"), ["homeless"])
+        finally:
+            aside.rename(badmail)
+        self.suite.stop("smtpd")
+        self.suite.start("smtpd")
+        self.learn_ports()
+        self.assertEqual([item["file"] for item in self.badmail()], ["homeless"])
+
     def test_badmail_of_nobody(self):
         """S17: general failure; its sender is nobody here."""
         before = self.counts()["general-failure"]
@@ -329,6 +355,7 @@ class Limits(Folders):
             wire.ask("EHLO client.test")
             wire.ask(f"MAIL FROM:<{STRANGER}>")
             self.assertRegex(wire.ask(f"RCPT TO:<one@{DROPS}>"), rb"^452 4\.2\.2 ")
+            wait_for(lambda: re.search(rf"recipient\.refused .*one@{DROPS}", self.suite.log("smtpd")), why="a line in the log")
             self.assertRegex(wire.ask(f"RCPT TO:<{BOB}>"), rb"^250")
             for file in self.drop_files():
                 file.unlink()
@@ -378,6 +405,7 @@ class Surroundings(unittest.TestCase):
             self.assertTrue((home / "pickup").is_dir())
 
     def test_pickup_that_everybody_may_write(self):
+        """S12: who may write there may send as anybody: its mode decides who that is."""
         suite, home = self.suite_with()
         with suite:
             (home / "pickup").mkdir(parents=True)
@@ -423,6 +451,20 @@ class Surroundings(unittest.TestCase):
             left = wait_for(lambda: len(found := suite.json("badmail", "list")) == 2 and found, why="the oldest to go")
             self.assertEqual([item["file"] for item in left], ["2", "3"])
             self.assertIn("badmail.purged", suite.log("smtpd"))
+
+    def test_badmail_size_of_the_queue(self):
+        """S16: mail that failed and cannot be reported counts, too."""
+        suite, home = self.suite_with(**{"messages.badmail_size": "10KB"})
+        with suite:
+            suite.start("smtpd")
+            for number in range(3):
+                outside = suite.folder / "outside"
+                outside.write_bytes(lines("x-sender: <>", f"x-receiver: nobody{number}@{DOMAIN}", "Subject: x", "", "y" * 4000))
+                outside.rename(home / "pickup" / f"{number}")
+                wait_for(lambda: any(item["recipient"] == f"nobody{number}@{DOMAIN}" for item in suite.json("badmail", "list")),
+                         why="badmail")
+            left = wait_for(lambda: len(found := suite.json("badmail", "list")) == 2 and found, why="the oldest to go")
+            self.assertEqual(sorted(item["recipient"] for item in left), [f"nobody1@{DOMAIN}", f"nobody2@{DOMAIN}"])
 
     def test_reload_moves_home(self):
         suite, home = self.suite_with()

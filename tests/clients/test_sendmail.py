@@ -1,4 +1,4 @@
-"""pennypost-sendmail: by hand, and called by mail, git send-email, mutt and cron's command line; with smtpd up, down, and the
+"""pennypost-sendmail: by hand, and called by mail, git send-email, mutt and cron; with smtpd up, down, and the
 spool in every state that others can bring it into."""
 
 import email
@@ -14,6 +14,7 @@ import sys
 import unittest
 
 from client_case import DOMAIN, ClientCase, main
+from suite import TOP
 from wire import wait_for
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -317,12 +318,47 @@ class Sendmail(ClientCase):
         self.assertIn(b"From: root (Cron Daemon)\r\n", octets)
         self.assertTrue(octets.endswith("gr\u00fc\u00dfe\r\n".encode()))
 
+    def test_cron_itself(self):
+        """Debian's cron with our program as its sendmail, in a file system of its own; a job of the start."""
+        private = ["unshare", "--mount", "--propagation", "private"]
+        if os.geteuid() != 0 or subprocess.run([*private, "true"], capture_output=True).returncode != 0:
+            self.skipTest("no right to lay folders of our own over the machine's")
+        subprocess.run([str(TOP / "tools" / "unpack-packages"), "cron"], check=True)
+        for name in ("sbin", "pam.d", "cron.d"):
+            (self.folder / name).mkdir()
+        (self.folder / "sbin" / "sendmail").write_text(
+            f'#!/bin/sh\nPENNYPOST_CONFIG={self.suite.config} exec {self.sendmail} "$@"\n')
+        (self.folder / "sbin" / "sendmail").chmod(0o755)
+        (self.folder / "pam.d" / "cron").write_text(
+            "".join(f"{kind} required pam_permit.so\n" for kind in ("auth", "account", "session")))
+        (self.folder / "crontab").write_text(f"MAILTO={self.address}\n@reboot echo first; echo .; echo last\n")
+        cron = TOP / "build" / "peers" / "cron" / "usr" / "sbin" / "cron"
+        script = f"""
+            mount -t tmpfs none /run
+            mount -t tmpfs none /var/spool
+            mkdir -p /var/spool/cron/crontabs
+            install -m 600 {self.folder}/crontab /var/spool/cron/crontabs/root
+            [ ! -d /etc/cron.d ] || mount --bind {self.folder}/cron.d /etc/cron.d
+            [ ! -f /etc/crontab ] || mount --bind /dev/null /etc/crontab
+            mount --bind {self.folder}/pam.d /etc/pam.d
+            mount --bind {self.folder}/sbin /usr/sbin
+            exec {cron} -f"""
+        daemon = subprocess.Popen([*private, "sh", "-euc", script], stdin=subprocess.DEVNULL)
+        try:
+            message, octets = self.arrived()[0]
+        finally:
+            daemon.terminate()
+            daemon.wait(30)
+        self.assertRegex(message["Subject"], r"^Cron <root@\S+> echo first; echo \.; echo last$")
+        self.assertEqual(message["To"], self.address)
+        self.assertTrue(octets.endswith(b"\r\n\r\nfirst\r\n.\r\nlast\r\n"), octets)
+
     def test_mail(self):
         """mail of GNU Mailutils, which calls sendmail -oi -f ... -t."""
         self.run_program("mail", "-E", f"set sendmail=sendmail://{self.sendmail}", "-s", "by mail", "-a", "X-Extra: 1", self.address, text_in=b"hello\n.\nthere\n")
         message, octets = self.arrived()[0]
-        self.assertEqual(message["Subject"], "by mail")
-        self.assertIn(b"hello\r\n", octets)
+        self.assertEqual((message["Subject"], message["X-Extra"]), ("by mail", "1"))
+        self.assertTrue(octets.endswith(b"hello\r\n.\r\nthere\r\n"), octets)
 
     def test_git_send_email(self):
         repository = self.folder / "repository"

@@ -50,10 +50,12 @@ class Folders(ClientCase):
         for file in (self.home / "drop").iterdir():
             file.unlink()
 
-    def put_file(self, name, octets):
+    def put_file(self, name, octets, owner=None):
         """Written elsewhere, then moved in."""
         outside = self.suite.folder / "outside"
         outside.write_bytes(octets)
+        if owner is not None:
+            os.chown(outside, owner, -1)
         outside.rename(self.home / "pickup" / name)
 
     def pickup_is_empty(self):
@@ -117,6 +119,19 @@ class Folders(ClientCase):
             self.assertNotIn(b"BCC", octets)
             self.assertIn(b"Cc: Eve", octets)
         self.assertIn(f"Return-Path: <{ANN}>".encode(), self.mailbox(BOB)[0])
+
+    def test_owner(self):
+        """S12: any sender may be named; whose file it was stands in Received and in the log."""
+        owners = [os.getuid()] + ([65534] if os.getuid() == 0 else [])
+        for owner in owners:
+            with self.subTest(owner=owner):
+                self.empty(BOB)
+                self.put_file("owned.eml", lines("x-sender: somebody@away.test", f"x-receiver: {BOB}") + MAIL, owner)
+                self.wait_stored(BOB)
+                [octets] = self.mailbox(BOB)
+                self.assertTrue(octets.startswith(b"Return-Path: <somebody@away.test>\r\n"))
+                self.assertIn(f", userid {owner})".encode(), octets)
+                self.assertRegex(self.suite.log("smtpd"), rf'message\.accepted .*peer="uid {owner}" by=pickup')
 
     def test_unix_line_ends(self):
         """S12: a program of this machine ends its lines as it is used to."""

@@ -2,6 +2,7 @@
 people's programs: fetchmail's ETRN mode asks us, and we ask Postfix."""
 
 import base64
+import os
 import socket
 import sys
 import threading
@@ -540,12 +541,14 @@ class Customer(ClientCase):
 
     def test_atrn_at_its_port(self):
         """S95: 366, where no other is given."""
+        # An address that no other run has.
+        place = f"127.45.{os.getpid() >> 8 & 255}.{os.getpid() & 255}"
         try:
-            provider = Provider(answer="453 You have no mail", address=("127.45.36.6", 366))
+            provider = Provider(answer="453 You have no mail", address=(place, 366))
         except PermissionError:
             self.skipTest("no right to listen at port 366")
         self.addCleanup(provider.close)
-        self.settle_fetch("--fetch-from", "127.45.36.6", "--fetch", "atrn", "--security", "none", "--username", "us",
+        self.settle_fetch("--fetch-from", place, "--fetch", "atrn", "--security", "none", "--username", "us",
                           "--password-file", self.folder / "password")
         wait_for(lambda: provider.calls, why="the provider was called")
         self.assertEqual(provider.lines[-2:], [f"ATRN {DOMAIN}", "QUIT"])

@@ -236,7 +236,8 @@ std::vector<Scheduler::Group> Scheduler::divide(Group group) {
 mailstore::Result<std::string> Scheduler::return_path(const ServerPlan& plan, const mailstore::Envelope& envelope,
                                                       const mailstore::Remote& remote) {
   const auto directory = store_.directory();
-  const routing::Returns returns{*plan.reporting.srs, std::chrono::floor<std::chrono::days>(now())};
+  const routing::Returns returns{*plan.reporting.srs, std::chrono::floor<std::chrono::days>(now()),
+                                 plan.reporting.default_domain};
   auto path = routing::find_return_path(*directory, envelope.reverse_path, remote, returns);
   if (path && *path == envelope.reverse_path) path = leaving_path(*directory, envelope, plan.reporting.masquerade);
   return path;

@@ -39,7 +39,12 @@ mailstore::Result<std::string> find_return_path(mailstore::DirectoryView& direct
   const auto domain = directory.domain(sender->domain);
   if (!domain) return std::unexpected(domain.error());
   if (*domain && (*domain)->kind != mailstore::DomainKind::remote) return path;
-  const auto ours = std::string_view{remote.sent_on_by}.substr(remote.sent_on_by.rfind('@') + 1);
+  std::string_view ours = std::string_view{remote.sent_on_by}.substr(remote.sent_on_by.rfind('@') + 1);
+  // Copies of a domain's mail name the address that gets them, which may be elsewhere.
+  const auto home = directory.domain(ours);
+  if (!home) return std::unexpected(home.error());
+  if (!*home || (*home)->kind == mailstore::DomainKind::remote) ours = returns.home;
+  if (ours.empty() && returns.srs.domain().empty()) return path;
   return common::format_address(returns.srs.forward(*sender, ours, returns.today));
 }
 

@@ -78,6 +78,7 @@ inline constexpr std::size_t address_limit = 10'000;
 struct Returns {
   const Srs& srs;
   std::chrono::sys_days today;
+  std::string_view home = {};  ///< the domain of ours that stands in where no address of ours leads on
 };
 
 /// Whether who sends may send to domains that are not ours.

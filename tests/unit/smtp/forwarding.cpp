@@ -162,6 +162,11 @@ TEST_CASE("only strangers' mail that we send on leaves with an SRS reverse-path"
   CHECK(path("joe@far.test", group) == "dora@example.test");
   group.returns_to = "dora@far.test";
   CHECK(path("joe@far.test", group).ends_with("=far.test=dora@example.test"));
+  // A copy for somebody elsewhere, that no address of ours leads to.
+  const Returns from_home{srs, today, "example.test"};
+  CHECK(find_return_path(house.directory, "joe@far.test", remote_by("archive@far.test"), from_home)
+            ->ends_with("=joe@example.test"));
+  CHECK(path("joe@far.test", remote_by("archive@far.test")) == "joe@far.test");
   const Srs elsewhere{{{"a key of sixteen"}, "bounce.test", std::chrono::days{21}}};
   const Returns there{elsewhere, today};
   CHECK(find_return_path(house.directory, "joe@far.test", forwarded, there)->ends_with("@bounce.test"));

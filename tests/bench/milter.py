@@ -65,7 +65,7 @@ def main():
             for name in KINDS:
                 place, pid = places.get(name, (None, None))
                 milters = {"milters.use": [place]} if place else {}
-                suite = Suite({"suite": {"log.level": "warning"}, "mx": {"connections.max": 1000, **milters}})
+                suite = Suite({"suite": {"log.level": "warning"}, "mx": {"connections.limit": 1000, **milters}})
                 try:
                     with suite:
                         suite.add_mailbox(f"u@{DOMAIN}", password=None)

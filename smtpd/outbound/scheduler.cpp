@@ -215,6 +215,7 @@ void Scheduler::set_timer(const std::string& domain, Time at) {
 asio::awaitable<void> Scheduler::run(std::string domain) {
   const common::net::Member member{crowd_};
   Run run{std::move(domain), worker_.context()};
+  bool unreadable = false;
   for (bool more = true; more && !stopping_;) {
     run.good = false;
     run.streak = 0;
@@ -222,14 +223,20 @@ asio::awaitable<void> Scheduler::run(std::string domain) {
     auto row = queue_.domain(run.domain);
     if (!row) {
       log::error("queue.failed", {{"domain", run.domain}, {"why", row.error().detail}});
-      set_timer(run.domain, now() + after_trouble);
+      unreadable = true;
       break;
     }
-    if (!*row) break;
+    if (!*row) {
+      // Nothing waits there: what it was to be looked at for has gone meanwhile.
+      auto& line = lines_[run.domain];
+      line.again = line.asked = false;
+      line.arrived.reset();
+      break;
+    }
     run.row = std::move(**row);
     const auto drop = is_drop_domain(run.domain);
     if (!drop) {
-      set_timer(run.domain, now() + after_trouble);
+      unreadable = true;
       break;
     }
     lines_[run.domain].suspended = run.row.suspended;
@@ -250,7 +257,12 @@ asio::awaitable<void> Scheduler::run(std::string domain) {
     const auto& line = lines_[run.domain];
     more = line.again || line.arrived || line.asked;
   }
-  leave(run);
+  if (!unreadable) {
+    leave(run);
+  } else if (!stopping_) {
+    lines_[run.domain].running = false;
+    set_timer(run.domain, now() + after_trouble);
+  }
 }
 
 /// Nothing but what is to be bounced may be done there.

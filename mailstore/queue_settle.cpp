@@ -14,7 +14,9 @@ namespace {
 
 using std::chrono::microseconds;
 
-constexpr std::size_t piece_rows = 900;
+constexpr std::size_t most_rows = 2700;
+/// Where the index is full: what is kept free for removals is enough for so many, wherever they lie.
+constexpr std::size_t least_rows = 900;
 constexpr std::size_t successor_limit = 1000;
 
 enum class Record : std::uint8_t { done, nothing };
@@ -122,6 +124,7 @@ asio::awaitable<Result<SettleResult>> settle_all(std::shared_ptr<Store::Impl> st
   const auto ends = std::make_shared<const std::vector<Round>>(std::move(rounds));
   auto record = store->core.options.keep_done.count() > 0 ? Record::done : Record::nothing;
   auto counted = std::make_shared<SettleResult>();
+  auto piece_rows = most_rows;
   for (std::size_t at = 0; at < all->size() || (at == 0 && !ends->empty());) {
     auto end = at;
     std::size_t rows = 0;
@@ -143,6 +146,10 @@ asio::awaitable<Result<SettleResult>> settle_all(std::shared_ptr<Store::Impl> st
     };
     auto settling = store->commit(rows + (last ? ends->size() : 0) + 1, std::move(apply));
     const auto settled = co_await std::move(settling);
+    if (!settled && settled.error().code == Errc::full && rows > least_rows && piece_rows > least_rows) {
+      piece_rows = least_rows;
+      continue;
+    }
     if (!settled && settled.error().code == Errc::full && record == Record::done) {
       // What was sent must leave the queue, whether there is room to remember it or not.
       record = Record::nothing;

@@ -18,11 +18,11 @@ namespace {
 
 namespace log = common::log;
 
-/// Messages that are written and synced together, and read from the queue together: what one commit says of them.
+/// Messages that are written and synced together, and read from the queue together: what one commit settles.
 constexpr std::size_t most_at_once = 450;
 constexpr std::uint64_t octets_at_once = std::uint64_t{32} << 20U;
-/// One is written while another waits for the store.
-constexpr std::uint32_t most_batches = 2;
+/// One is written while others wait for the store.
+constexpr std::uint32_t most_batches = 3;
 /// Of those that go another way, at a time.
 constexpr std::uint32_t most_elsewhere = 10;
 /// Of a message, that are read with its envelope.

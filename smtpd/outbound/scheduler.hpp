@@ -280,7 +280,7 @@ class Scheduler {
   std::deque<std::string> next_;  ///< domains that wait until fewer runs are under way
   std::size_t runs_ = 0;
   Turns turns_;
-  asio::thread_pool files_{2};  ///< write files, and wait for the disk
+  asio::thread_pool files_{3};  ///< write files, and wait for the disk
   std::optional<std::uint64_t> known_changes_;
   bool held_ = false;
   bool stopping_ = false;

@@ -6,6 +6,7 @@
 #include <iterator>
 
 #include "house.hpp"
+#include "index_writes.hpp"
 #include "mailstore/queue.hpp"
 #include "mailstore/store.hpp"
 
@@ -108,4 +109,21 @@ TEST_CASE("what a person bounces or sends elsewhere is put into no file") {
   CHECK(house.queued().empty());
   CHECK(house.files() == 1);
   CHECK(house.file(stays).find("x-receiver: stays@programs.test\r\n") != std::string::npos);
+}
+
+TEST_CASE("a disk that is full has no half files, and all of them once when it has room again") {
+  DropHouse house;
+  house.resume();
+  for (int i = 0; i < 1000; ++i) house.accept({.to = {std::to_string(i) + "@programs.test"}});
+  const auto errors = failed_index_writes();
+  fill_index(true);  // and every other file
+  house.run_until([&] { return failed_index_writes() >= errors + 2; });
+  CHECK(house.queued().size() == 1000);
+  CHECK(house.files() == 0);
+  fill_index(false);
+  house.quiet();
+  house.pass(70s);
+  CHECK(house.queued().empty());
+  CHECK(house.files() == 1000);
+  CHECK(house.left().size() == 1000);
 }

@@ -250,6 +250,7 @@ std::expected<void, std::string> Scheduler::write_parcels(const std::vector<Parc
       continue;
     }
     std::vector<std::string> receivers;
+    receivers.reserve(parcel->recipients.size());
     for (const auto& each : parcel->recipients) receivers.push_back(each.address);
     const auto front = folders::format_drop_envelope(opened->envelope().reverse_path, receivers,
                                                      opened->stuffed ? folders::Dots::some : folders::Dots::none);

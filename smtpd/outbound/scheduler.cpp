@@ -356,19 +356,23 @@ asio::awaitable<void> Scheduler::launch(Run& run, std::vector<mailstore::QueuedR
       for (const auto& recipient : group.recipients) in_hand_.erase({recipient.name.id.value, recipient.name.ordinal});
       continue;
     }
-    ++run.under_way;
-    auto going = attempt(run, std::move(group));
-    asio::co_spawn(worker_.context(), std::move(going), [&run](const std::exception_ptr& error) {
-      --run.under_way;
-      run.ended.cancel();
-      if (!error) return;
-      try {
-        std::rethrow_exception(error);
-      } catch (const std::exception& wrong) {
-        log::error("queue.attempt_failed", {{"domain", run.domain}, {"why", wrong.what()}});
-      }
-    });
+    begin_attempt(run, std::move(group));
   }
+}
+
+void Scheduler::begin_attempt(Run& run, Group group) {
+  ++run.under_way;
+  auto going = attempt(run, std::move(group));
+  asio::co_spawn(worker_.context(), std::move(going), [&run](const std::exception_ptr& error) {
+    --run.under_way;
+    run.ended.cancel();
+    if (!error) return;
+    try {
+      std::rethrow_exception(error);
+    } catch (const std::exception& wrong) {
+      log::error("queue.attempt_failed", {{"domain", run.domain}, {"why", wrong.what()}});
+    }
+  });
 }
 
 bool Scheduler::is_ours(const std::string& domain) const {

@@ -208,9 +208,9 @@ class Scheduler {
   asio::awaitable<void> return_circling(const ServerPlan& plan, Group& group);
   void drop_changed(Group& group);
   /// `envelope` without its recipients.
-  asio::awaitable<void> expand(const mailstore::QueuedRecipient& recipient, const mailstore::Remote& before,
-                               const mailstore::Envelope& envelope, const mailstore::OpenMessage& message,
-                               routing::Resolution found);
+  asio::awaitable<void> expand(const ServerPlan& plan, const mailstore::QueuedRecipient& recipient,
+                               const mailstore::Remote& before, const mailstore::Envelope& envelope,
+                               const mailstore::OpenMessage& message, routing::Resolution found);
   asio::awaitable<void> wait_for_room(Run& run, const ServerPlan& plan, mailstore::QueuedRecipient recipient);
 
   // placing.cpp: mail for drop domains, into files

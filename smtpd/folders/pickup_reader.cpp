@@ -5,6 +5,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <asio/post.hpp>
+#include <asio/this_coro.hpp>
+#include <asio/use_awaitable.hpp>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
@@ -102,6 +105,12 @@ asio::awaitable<Reading> PickupReader::read(const OpenedFile& file) {
   auto server = server_();
   if (!server) co_return later("its virtual server is gone");
   if (is_being_written(file, clock_.wall())) co_return Unread{Unread::Why::busy, {}};
+  // One with a hole of terabytes in it is not read to its end to be told so.
+  struct stat about{};
+  if (::fstat(file.descriptor(), &about) != 0) co_return later(std::strerror(errno));
+  const auto most = server->terms.message_octets;
+  if (most != 0 && static_cast<std::uint64_t>(about.st_size) > most + head_limit)
+    co_return broken("it is larger than messages may be");
   Source source{file.descriptor()};
   std::string text;
   while (!has_whole_head(text)) {
@@ -123,7 +132,9 @@ asio::awaitable<Reading> PickupReader::read(const OpenedFile& file) {
   if (dots == DotStuffed::unknown) {
     DotScan scan;
     source.go_to(head->octets);
-    for (;;) {
+    const auto others = co_await asio::this_coro::executor;
+    for (std::size_t pieces = 1;; ++pieces) {
+      if (pieces % 64 == 0) co_await asio::post(others, asio::use_awaitable);
       const auto piece = source.next();
       if (!piece) co_return later(std::strerror(errno));
       if (piece->empty()) break;

@@ -20,6 +20,8 @@ namespace {
 constexpr std::size_t piece_octets = 64 * 1024;
 /// Of commands; a line is no longer than at the socket.
 constexpr std::size_t line_limit = command_line_limit;
+/// Of all commands together: 60,000 recipients with long names.
+constexpr std::size_t envelope_limit = std::size_t{16} << 20U;
 
 Unread broken(std::string text) {
   return {Unread::Why::broken, std::move(text)};
@@ -75,24 +77,29 @@ asio::awaitable<Reading> SpoolReader::read(const OpenedFile& file) {
   const auto asked = server->filters ? SpoolEnvelope::Asked::kept : SpoolEnvelope::Asked::forgotten;
   SpoolEnvelope said{server->terms, asked, std::move(desk)};
   Envelope envelope{Source{file.descriptor()}, {}, {}, {}};
+  std::size_t at = 0, octets = 0;
   for (bool data = false; !data;) {
-    const auto end = envelope.rest.find("\r\n");
+    const auto end = envelope.rest.find("\r\n", at);
     if (end == std::string::npos) {
+      envelope.rest.erase(0, std::exchange(at, 0));
       if (envelope.rest.size() > line_limit) co_return broken("a line of its envelope is too long");
       const auto piece = envelope.source.next();
       if (!piece) co_return later(std::strerror(errno));
       if (piece->empty()) co_return broken("its envelope is not whole");
+      octets += piece->size();
+      if (octets > envelope_limit + piece_octets) co_return broken("its envelope is too long");
       envelope.rest += *piece;
       continue;
     }
-    const auto taken = said.take(std::string_view{envelope.rest}.substr(0, end));
+    const auto taken = said.take(std::string_view{envelope.rest}.substr(at, end - at));
     if (!taken) {
       const bool wait = taken.error().why == SpoolEnvelope::Fault::Why::later;
       co_return wait ? later(taken.error().text) : broken("its envelope: " + taken.error().text);
     }
     data = *taken;
-    envelope.rest.erase(0, end + 2);
+    at = end + 2;
   }
+  envelope.rest.erase(0, at);
   envelope.transaction = std::move(said.transaction());
   envelope.parameters = said.parameters();
   auto reading = read_body(file, std::move(envelope), std::move(server));

@@ -191,9 +191,15 @@ class Folders(ClientCase):
         os.link(self.suite.folder / "twice", pickup / "hard link")
         (pickup / "folder").mkdir()
         (pickup / ".hidden").write_bytes(MAIL)
+        # Terabytes of nothing are not read.
+        holes = self.suite.folder / "holes"
+        holes.write_bytes(MAIL)
+        os.truncate(holes, 8 << 40)
+        os.rename(holes, pickup / "holes")
         self.put_file("good.eml", MAIL)
         self.assertEqual(self.wait_stored(BOB), [MAIL])
-        found = {item["file"]: item for item in self.badmail(len(cases) + 1)}
+        found = {item["file"]: item for item in self.badmail(len(cases) + 2)}
+        self.assertIn("larger than messages may be", found["holes"]["why"])
         for name, (_, cause, why) in cases.items():
             item = found[name.replace("\n", "\\n")]
             self.assertEqual(item["cause"], cause, name)
@@ -210,7 +216,7 @@ class Folders(ClientCase):
             (pickup / name).unlink()
         after = self.counts()
         self.assertEqual({cause: after[cause] - before[cause] for cause in ("bad-pickup-file", "no-recipients", "hop-count")},
-                         {"bad-pickup-file": len(cases) + 1 - 2, "no-recipients": 1, "hop-count": 1})
+                         {"bad-pickup-file": len(cases) + 2 - 2, "no-recipients": 1, "hop-count": 1})
         # Mended, it is mail.
         item = found["no recipient"]
         path = self.home / "badmail" / f"{item['id']}.BAD"

@@ -478,6 +478,24 @@ class Gone(FilterCase):
                     wire.ask("RSET")
                     self.assert_taken(self.offer(wire)[-1])
 
+    def test_progress_and_changes_without_end(self):
+        endless = {"progress": packet(b"p") * 1000, "changes": packet(b"h", text("X-New", "")) * 1000,
+                   "a body": packet(b"b", b"y" * 60_000) * 40}
+        for name, answer in endless.items():
+            with FakeFilter(script={b"E": answer}, endless=True) as one:
+                self.begin(one, content_timeout="1s", settings={"mx": {"messages.size": 0}})
+                with self.session() as wire:
+                    self.assert_gone(self.offer(wire), "tempfail", name)
+        self.assertEqual(self.mailbox(ANN), [])
+
+    def test_one_session_at_a_time_looks_for_a_filter_that_says_nothing(self):
+        with FakeFilter(negotiation=STALL) as one:
+            self.begin(one, connect_timeout="1s")
+            for _ in range(3):
+                with self.session() as wire:
+                    self.assert_gone(self.offer(wire), "tempfail")
+            self.assertEqual(one.connections, 1)
+
     def test_breaks_off_or_the_protocol(self):
         wrong = {
             "hangs up": HANG_UP, "nonsense": b"GET / HTTP/1.1\r\n\r\n", "no command": b"\0\0\0\0",

@@ -312,6 +312,22 @@ class Forwarding(unittest.TestCase):
         self.messages("ann@a.test", 10)
         self.messages("joe@far.test", 1)
 
+    def test_addresses_of_ours_are_looked_at_up_to_a_number(self):
+        for address in ("ann@a.test", "joe@far.test", "eve@far.test"):
+            self.person(address)
+        self.tool("a", "alias", "add", "boss@a.test", "ann@a.test")
+        self.addCleanup(self.tool, "a", "alias", "remove", "boss@a.test")
+        self.tool("a", "mailbox", "set", "ann@a.test", "--auto-reply-subject", "Away")
+        names = [f"p{i}" for i in range(40)]
+        to = lambda domain: ",\r\n ".join([f"{name}@{domain}" for name in names] + ["boss@a.test"])
+        self.mail("a", "boss@a.test", sender="eve@far.test", octets=letter(To=to("a.test")))
+        self.mail("a", "boss@a.test", octets=letter(To=to("far.test")))
+        self.messages("joe@far.test", 1)
+        # One's own address counts wherever it stands.
+        self.assertEqual(self.houses["far"].messages("eve@far.test"), [])
+        self.mail("a", "boss@a.test", sender="eve@far.test", octets=letter(To=to("a.test"), Cc="ann@a.test"))
+        self.messages("eve@far.test", 1)
+
     def test_two_who_are_both_away_do_not_talk_for_ever(self):
         for address in ("ann@a.test", "ann@b.test"):
             self.person(address)

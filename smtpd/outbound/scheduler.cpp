@@ -225,7 +225,14 @@ asio::awaitable<void> Scheduler::run(std::string domain) {
       set_timer(run.domain, now() + after_trouble);
       break;
     }
-    if (!*row) break;
+    if (!*row) {
+      // What was to be looked at has left already, with what a run before this one found: it would be looked for
+      // without end.
+      auto& line = lines_[run.domain];
+      line.again = line.asked = false;
+      line.arrived.reset();
+      break;
+    }
     run.row = std::move(**row);
     const auto drop = is_drop_domain(run.domain);
     if (!drop) {

@@ -138,6 +138,7 @@ struct Transaction {
   bool sent_on = false;                         ///< some of envelope.remotes are not the peer's wish, but ours
   std::vector<routing::Responder> responders;   ///< who may answer by themselves
   std::vector<std::string> journals;            ///< who gets a copy of all mail of a domain
+  std::size_t sender_journals = 0;              ///< the first of those: for the sender's domain
 
   void add_journals(std::vector<std::string> found);
   /// What becomes of it depends on what its header says.

@@ -129,6 +129,7 @@ class Session {
   /// How the message ends, if not in the store; `hold`: it is to be held there, and why.
   asio::awaitable<std::optional<MessageEnd>> ask_about_message(mailstore::Draft& draft, mailstore::BodyFacts& facts,
                                                                std::string& hold);
+  void hold_recipients();
   void apply_edits(const milter::Edits& edits, std::string_view id);
   bool add_for_filter(const milter::RecipientEdit& edit);
   void update_facts();

@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <optional>
+#include <string>
 #include <string_view>
+#include <unordered_set>
 #include <utility>
 
 #include "common/log.hpp"
@@ -232,20 +234,29 @@ asio::awaitable<std::optional<MessageEnd>> Session::ask_about_message(mailstore:
   }
   if (edits.quarantine) {
     hold = *edits.quarantine;
-    // A mailbox holds nothing back from its owner; the queue does. Released there, a recipient of ours is delivered to,
-    // as any whose domain has become ours.
-    for (auto& owner : envelope.owners) {
-      mailstore::Remote remote;
-      remote.address = std::move(owner.delivered_to);
-      remote.original_recipient = std::move(owner.original_recipient);
-      remote.notify = owner.notify;
-      envelope.remotes.push_back(std::move(remote));
-    }
-    envelope.owners.clear();
-    // Nothing is delivered yet.
-    conversation_.transaction()->successes.clear();
+    hold_recipients();
   }
   co_return end;
+}
+
+/// A mailbox holds nothing back from its owner; the queue does. It gets the recipients as they were asked for: where
+/// they lead, by forwarding and to groups, is found once, when they are released.
+void Session::hold_recipients() {
+  auto& transaction = *conversation_.transaction();
+  auto& envelope = transaction.envelope;
+  envelope.owners.clear();
+  envelope.remotes.clear();
+  std::unordered_set<std::string> there;
+  for (const auto& [asked, found] : filtering_->recipients) {
+    mailstore::Remote remote;
+    remote.address = common::format_address(asked.recipient);
+    if (!there.insert(found.targets.empty() ? remote.address : common::canonical_key(asked.recipient)).second) continue;
+    remote.original_recipient = asked.original_recipient;
+    remote.notify = asked.notify;
+    envelope.remotes.push_back(std::move(remote));
+  }
+  // Nothing is delivered yet.
+  transaction.successes.clear();
 }
 
 void Session::apply_edits(const milter::Edits& edits, std::string_view id) {
@@ -278,8 +289,9 @@ void Session::apply_edits(const milter::Edits& edits, std::string_view id) {
     });
     removed = removed || gone != 0;
   }
-  if (removed) {
-    // Two recipients may lead to one mailbox: it goes with the last of them.
+  if (removed || edits.sender) {
+    // Two recipients may lead to one mailbox: it goes with the last of them. What a sender is told, and where a group's
+    // mail comes back to, depends on whether there is one.
     conversation_.clear_recipients();
     for (const auto& each : filtering_->recipients) conversation_.add_recipient(each.asked, each.found);
   }

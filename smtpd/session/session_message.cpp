@@ -216,7 +216,8 @@ asio::awaitable<MessageEnd> Session::finish(mailstore::Draft draft, mailstore::B
 }
 
 Header Session::header_use() {
-  return conversation_.transaction()->wants_header() ? Header::kept : Header::passes;
+  // Filters may add recipients for whom it matters.
+  return filtering_ || conversation_.transaction()->wants_header() ? Header::kept : Header::passes;
 }
 
 /// What the header and the directory have to say of who gets it; nullopt: it can be stored.
@@ -227,11 +228,11 @@ std::optional<MessageEnd> Session::complete_envelope(std::string_view header, st
   const auto been = routing::find_delivered_to(header);
   if (routing::mark_circles(transaction.envelope, been) == routing::Circle::whole)
     return refuse(Cause::forwarding_loop, id, {});
-  // What is held back is held back from everybody.
-  if (transaction.journals.empty() || !hold.empty()) return std::nullopt;
+  if (transaction.journals.empty()) return std::nullopt;
   const auto directory = services_.store.directory();
-  const auto added = routing::add_journals(*directory, transaction.envelope, transaction.journals, been,
-                                           server_->terms.default_domain);
+  // What is held back is held back from everybody.
+  const auto add = hold.empty() ? routing::add_journals : routing::hold_journals;
+  const auto added = add(*directory, transaction.envelope, transaction.journals, been, server_->terms.default_domain);
   if (!added) return refuse(added.error(), id);
   return std::nullopt;
 }

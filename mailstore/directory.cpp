@@ -113,8 +113,15 @@ std::optional<std::string> first_loop(const Index& index, MDB_txn* txn) {
   return looped;
 }
 
+/// That of marked copies is nobody's.
+Result<void> can_be_given(std::string_view address) {
+  if (address.substr(0, address.rfind('@')) != copies_local_part) return {};
+  return fail(Errc::conflict, fmt::format("{} marks copies of a domain's mail, and is nobody's address", address));
+}
+
 /// Why an address cannot be given: a mailbox, a removed one (both ways out are named), an alias.
 Result<void> is_free(const Index& index, MDB_txn* txn, const std::string& address) {
+  if (auto given = can_be_given(address); !given) return given;
   if (const auto there = index.mailbox(txn, address)) {
     if (!there->removed) return fail(Errc::exists, fmt::format("the mailbox {} is there already", address));
     return fail(Errc::conflict,
@@ -521,6 +528,7 @@ asio::awaitable<Result<void>> Store::put_alias(Alias wanted) {
   auto apply = [wanted = std::move(wanted)](Change& change) -> Result<void> {
     const auto& index = change.index();
     if (auto domain = own_domain(index, change.txn(), wanted.address); !domain) return std::unexpected(domain.error());
+    if (auto given = can_be_given(wanted.address); !given) return given;
     if (const auto there = index.mailbox(change.txn(), wanted.address)) {
       if (there->removed) return is_free(index, change.txn(), wanted.address);
       return fail(Errc::conflict, fmt::format("{} is a mailbox", wanted.address));

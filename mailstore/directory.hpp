@@ -113,6 +113,9 @@ inline constexpr std::size_t auto_reply_text_limit = 16 * 1024;
 /// Senders whom one mailbox remembers to have answered; beyond them it answers nobody new until some are forgotten.
 inline constexpr std::size_t answered_limit = 1000;
 
+/// The local part of an address that nobody gets: it marks copies of a domain's mail (Domain::journal).
+inline constexpr std::string_view copies_local_part = "=journal";
+
 /// Whom a list of mailboxes names.
 enum class Which : std::uint8_t {
   living,

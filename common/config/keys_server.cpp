@@ -281,7 +281,8 @@ const std::vector<Key> table = {
      .least = second,
      .most = year,
      .server = [](Server& s) -> Slot { return &s.milters.connect_timeout; },
-     .doc = "How long a filter may take to be connected to, and then to negotiate."},
+     .doc =
+         "How long a filter may take to be connected to, all addresses of its name together, and then to negotiate."},
     {.name = "milters.command_timeout",
      .scope = mail_in,
      .type = K::time,
@@ -298,7 +299,7 @@ const std::vector<Key> table = {
      .most = year,
      .server = [](Server& s) -> Slot { return &s.milters.content_timeout; },
      .doc = "How long a filter may take to answer a header field, a piece of the body or the end of a message, and "
-            "between signs of progress."},
+            "between signs of progress; all of them within twice as long."},
     {.name = "milters.when_gone",
      .scope = mail_in,
      .type = K::choice,

@@ -1,5 +1,6 @@
 #include "smtpd/milter/filter_session.hpp"
 
+#include <algorithm>
 #include <array>
 #include <asio/error.hpp>
 #include <span>
@@ -12,6 +13,10 @@ using common::net::End;
 
 /// What needs no answer is gathered up to here.
 constexpr std::size_t gathered_octets = 64 * 1024;
+/// To a body, beyond twice the message.
+constexpr std::uint64_t most_added = std::uint64_t{64} << 20U;
+/// Changes that one filter may ask for, pieces of a body not counted.
+constexpr std::uint32_t most_changes = 12'000;
 
 std::string why_of(const std::system_error& error) {
   if (error.code() == asio::error::timed_out) return "it does not read in time";
@@ -33,12 +38,22 @@ FilterTerms make_filter_terms(const common::config::Server& server) {
                     : server.milters.when_gone == "reject" ? WhenGone::reject
                                                            : WhenGone::tempfail;
   terms.message_octets = server.messages.size;
-  terms.early = std::make_unique<std::atomic<bool>[]>(terms.places.size());
+  terms.seen = std::make_unique<Seen[]>(terms.places.size());
   return terms;
 }
 
+bool Seen::may_look(Clock::time_point now, std::chrono::milliseconds patience) {
+  auto next = next_look_.load(std::memory_order_relaxed);
+  if (next == none) return true;
+  return ticks(now) >= next &&
+         next_look_.compare_exchange_strong(next, ticks(now + patience), std::memory_order_relaxed);
+}
+
 asio::awaitable<std::expected<common::net::Stream, std::string>> FilterSession::connect_by_name() {
+  // One time for all: each of those that are left gets its share.
+  const auto deadline = worker_.clock().steady() + terms_.connect_timeout;
   std::string why = "its name has no address";
+  std::vector<std::string> addresses;
   for (const auto family : {common::dns::Family::v4, common::dns::Family::v6}) {
     auto asking = resolver_.addresses(place_.host, family);
     const auto found = co_await std::move(asking);
@@ -46,13 +61,16 @@ asio::awaitable<std::expected<common::net::Stream, std::string>> FilterSession::
       if (found.error().code != common::dns::Errc::no_data) why = found.error().detail;
       continue;
     }
-    for (const auto& address : found->records) {
-      auto connecting =
-          common::net::Stream::connect(worker_, address.to_string(), place_.port, {}, terms_.connect_timeout);
-      auto connected = co_await std::move(connecting);
-      if (connected) co_return connected;
-      why = std::move(connected.error());
-    }
+    for (const auto& address : found->records) addresses.push_back(address.to_string());
+  }
+  for (std::size_t i = 0; i < addresses.size(); ++i) {
+    const auto left =
+        std::chrono::ceil<std::chrono::milliseconds>(deadline - worker_.clock().steady()) / (addresses.size() - i);
+    if (left <= std::chrono::milliseconds{0}) co_return std::unexpected(std::string{"it does not answer in time"});
+    auto connecting = common::net::Stream::connect(worker_, addresses[i], place_.port, {}, left);
+    auto connected = co_await std::move(connecting);
+    if (connected) co_return connected;
+    why = std::move(connected.error());
   }
   co_return std::unexpected(std::move(why));
 }
@@ -71,6 +89,19 @@ asio::awaitable<std::expected<common::net::Stream, std::string>> FilterSession::
 }
 
 asio::awaitable<std::expected<void, std::string>> FilterSession::open() {
+  const auto begun = worker_.clock().steady();
+  auto beginning = begin();
+  auto opened = co_await std::move(beginning);
+  const auto now = worker_.clock().steady();
+  if (!opened && now - begun >= terms_.connect_timeout) {
+    seen_.on_missed(now);
+  } else {
+    seen_.on_heard();
+  }
+  co_return opened;
+}
+
+asio::awaitable<std::expected<void, std::string>> FilterSession::begin() {
   close();
   auto connecting = connect();
   auto connected = co_await std::move(connecting);
@@ -81,7 +112,7 @@ asio::awaitable<std::expected<void, std::string>> FilterSession::open() {
   auto sending = send({});
   auto failed = co_await std::move(sending);
   if (!failed) {
-    auto hearing = next_packet(terms_.connect_timeout);
+    auto hearing = next_packet(worker_.clock().steady() + terms_.connect_timeout);
     const auto packet = co_await std::move(hearing);
     if (packet) {
       const auto agreed = conversation_.on_negotiated(*packet);
@@ -118,9 +149,10 @@ asio::awaitable<std::optional<std::string>> FilterSession::send(std::string_view
 }
 
 /// The packet holds until the next call.
-asio::awaitable<std::expected<Packet, std::string>> FilterSession::next_packet(std::chrono::milliseconds patience) {
+asio::awaitable<std::expected<Packet, std::string>> FilterSession::next_packet(
+    std::chrono::steady_clock::time_point deadline) {
   // The whole answer: octet by octet it could take for ever.
-  stream_->set_deadline(worker_.clock().steady() + patience);
+  stream_->set_deadline(deadline);
   for (;;) {
     auto packet = reader_.next();
     if (!packet) co_return std::unexpected(std::move(packet.error()));
@@ -147,9 +179,17 @@ asio::awaitable<FilterSession::Outcome> FilterSession::settle(Expects expects, s
     auto sending = send(more);
     failed = co_await std::move(sending);
   }
+  // Signs of progress and changes without end would hold the client for ever. By default it is ten minutes: so long
+  // clients wait for the answer to a message (RFC 5321 4.5.3.2.6).
+  const auto end = worker_.clock().steady() + 2 * patience;
   while (!failed) {
     if (expects == Expects::nothing) co_return Ruled{};
-    auto hearing = next_packet(patience);
+    const auto now = worker_.clock().steady();
+    if (now >= end) {
+      failed = "it does not come to an end in time";
+      break;
+    }
+    auto hearing = next_packet(std::min(now + patience, end));
     const auto packet = co_await std::move(hearing);
     if (!packet) {
       failed = packet.error();
@@ -162,7 +202,7 @@ asio::awaitable<FilterSession::Outcome> FilterSession::settle(Expects expects, s
       const bool goes_on = ruled->ruling == Ruling::go_on || ruled->ruling == Ruling::skip;
       if (goes_on && conversation_.expects_answer()) continue;
       if (conversation_.expects_answer()) {
-        early_.store(true, std::memory_order_relaxed);
+        seen_.note_early();
         close();
       }
       co_return std::move(*ruled);
@@ -179,12 +219,14 @@ asio::awaitable<FilterSession::Outcome> FilterSession::settle(Expects expects, s
 asio::awaitable<std::optional<std::string>> FilterSession::change(const Answer& answer, Changes& changes) {
   const auto* piece = std::get_if<ReplaceBody>(&answer);
   if (piece == nullptr) {
+    if (!std::holds_alternative<Progress>(answer) && ++changes.count > most_changes) co_return "changes without end";
     const auto applied = changes.edits.apply(answer, conversation_.leading_space());
     co_return applied ? std::nullopt : std::optional{applied.error()};
   }
   if (!changes.body) {
     DataLimits limits;
-    limits.octets = changes.body_limit;
+    // Where messages may have any length: none that a filter makes of one is so much longer.
+    limits.octets = changes.body_limit != 0 ? changes.body_limit : 2 * changes.original.size() + most_added;
     limits.bare_newline = BareNewline::normalize;
     changes.body = std::make_unique<IncomingMessage>(changes.original.beside(), std::string{}, limits, MissingFields{},
                                                      Framing::counted);

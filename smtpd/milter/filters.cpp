@@ -12,9 +12,8 @@ namespace {
 
 namespace log = common::log;
 
-/// A filter that could not be reached is left alone for so long: each look may cost a session the whole
-/// connect_timeout.
-constexpr std::chrono::seconds rest_after_failure{5};
+/// A filter that could not be reached is left alone by the session for so long, whatever others find.
+constexpr auto rest_after_failure = Seen::rest;
 
 /// Header section and body together: what Sendmail's own buffers take without a wait.
 constexpr std::uint64_t told_at_once = 32 * 1024;
@@ -63,7 +62,7 @@ class Filters::Message {
     return {};
   }
 
-  Changes begin_changes(std::uint64_t body_limit) { return {edits, nullptr, draft_, body_limit}; }
+  Changes begin_changes(std::uint64_t body_limit) { return {edits, nullptr, draft_, body_limit, 0}; }
   /// Error: the store's.
   asio::awaitable<mailstore::Result<void>> take(Changes changes) {
     edits = std::move(changes.edits);
@@ -145,8 +144,7 @@ Decision Filters::answer_for_gone() const {
 
 /// Connected anew, it is told how the session began.
 asio::awaitable<Decision> Filters::reopen(Filter& filter) {
-  const auto now = worker_.clock().steady();
-  if (now < filter.next_try) co_return answer_for_gone();
+  if (worker_.clock().steady() < filter.next_try || !filter.session.may_open()) co_return answer_for_gone();
   auto opening = filter.session.open();
   const auto opened = co_await std::move(opening);
   if (!opened) {
@@ -253,6 +251,7 @@ bool Filters::is_lost(const Filter& filter) {
 asio::awaitable<Decision> Filters::on_connect() {
   const Told told{Event::connect};
   for (const auto& filter : filters_) {
+    if (!filter->session.may_open()) continue;
     auto opening = filter->session.open();
     const auto opened = co_await std::move(opening);
     if (!opened) {

@@ -21,24 +21,6 @@ namespace log = common::log;
 /// Attempts of one domain at a time, where its destination has no limit.
 constexpr std::uint32_t widest = 1000;
 
-/// Of the stored octets, the empty line behind the header section included.
-std::uint64_t header_octets_of(const mailstore::OpenMessage& message) {
-  std::string piece(std::size_t{16} * 1024, '\0');
-  constexpr std::string_view end = "\r\n\r\n";
-  std::string tail;
-  for (std::uint64_t at = 0; at < message.stored_octets;) {
-    const auto got = message.read(at, piece);
-    if (!got || *got == 0) break;
-    const auto before = tail.size();
-    tail.append(piece, 0, *got);
-    if (at == 0 && tail.starts_with("\r\n")) return 2;
-    if (const auto found = tail.find(end); found != tail.npos) return at - before + found + end.size();
-    tail.erase(0, tail.size() - std::min(tail.size(), end.size() - 1));
-    at += *got;
-  }
-  return message.stored_octets;
-}
-
 /// An address on its way out whose domain became ours, or whose people moved on.
 bool is_elsewhere(const routing::Resolution& found, const std::string& address) {
   return found.outcome != routing::Outcome::found || !found.targets.empty() || found.remotes.size() != 1 ||
@@ -141,12 +123,11 @@ asio::awaitable<void> Scheduler::attempt(Run& run, Group group) {
 
   // The directory as it is now: a domain may have become ours since, an alias may lead elsewhere.
   std::optional<mailstore::Domain> remote;
-  struct Moved {
-    mailstore::QueuedRecipient recipient;
-    routing::Resolution found;
+  struct Elsewhere {
+    Moved moved;
     routing::Outcome room;
   };
-  std::vector<Moved> moved;
+  std::vector<Elsewhere> elsewhere;
   bool trouble = false;
   const routing::Returns returns{*plan->reporting.srs, std::chrono::floor<std::chrono::days>(now())};
   {
@@ -163,7 +144,8 @@ asio::awaitable<void> Scheduler::attempt(Run& run, Group group) {
       if (!found || !is_elsewhere(*found, recipient.address)) return false;
       const auto room = routing::check_room(*directory, found->targets, std::nullopt, plan->reporting.default_domain);
       trouble = trouble || !room;
-      if (room) moved.emplace_back(std::move(recipient), std::move(*found), *room);
+      if (room)
+        elsewhere.push_back({{std::move(recipient), remote_of(group.remotes, recipient), std::move(*found)}, *room});
       return true;
     });
   }
@@ -172,13 +154,15 @@ asio::awaitable<void> Scheduler::attempt(Run& run, Group group) {
     co_return;
   }
   std::vector<Failure> nobody;
-  for (auto& [recipient, found, room] : moved) {
+  std::vector<Moved> moved;
+  for (auto& [each, room] : elsewhere) {
+    auto& [recipient, before, found] = each;
     if (found.outcome == routing::Outcome::found && room == routing::Outcome::full) {
       co_await wait_for_room(run, *plan, std::move(recipient));
       continue;
     }
     if (found.outcome == routing::Outcome::found) {
-      co_await expand(*plan, recipient, remote_of(group.remotes, recipient), envelope, *opened, std::move(found));
+      moved.push_back(std::move(each));
       continue;
     }
     mailstore::Attempt attempt;
@@ -188,6 +172,7 @@ asio::awaitable<void> Scheduler::attempt(Run& run, Group group) {
     nobody.push_back({std::move(recipient), std::move(attempt), {}});
   }
   if (!nobody.empty()) co_await give_up(*plan, group.id, std::move(nobody));
+  if (!moved.empty()) co_await expand(*plan, envelope, *opened, std::move(moved));
   if (group.recipients.empty()) co_return;
 
   if (run.given != nullptr) {
@@ -479,56 +464,6 @@ asio::awaitable<void> Scheduler::wait_for_room(Run& run, const ServerPlan& plan,
   const auto due = next_attempt(plan.local, recipient.attempts + 1, attempt.at, accepted, chance());
   std::vector<mailstore::Settlement> stays{{recipient.name, mailstore::Stays{std::move(attempt), due}}};
   co_await settle(std::move(stays));
-}
-
-/// It goes on under the id of a copy, to mailboxes of ours or to other addresses.
-asio::awaitable<void> Scheduler::expand(const ServerPlan& plan, const mailstore::QueuedRecipient& recipient,
-                                        const mailstore::Remote& before, const mailstore::Envelope& envelope,
-                                        const mailstore::OpenMessage& message, routing::Resolution found) {
-  auto copying = queue_.copy(recipient.name.id);
-  auto draft = co_await std::move(copying);
-  if (!draft) {
-    log::error("queue.failed", {{"id", mailstore::format_id(recipient.name.id)}, {"why", draft.error().detail}});
-    co_return;
-  }
-  for (auto& next : found.remotes) {
-    // What led here before still holds where nothing else leads on.
-    if (next.by.empty()) next.by = before.sent_on_by;
-    if (next.returns_to.empty()) next.returns_to = before.returns_to;
-  }
-  // As at acceptance, but that its domain had its copies then, and nobody answers twice.
-  found.responders.clear();
-  found.journals.clear();
-  Transaction onward;
-  onward.envelope = envelope;
-  CheckRecipient asked;
-  if (auto address = common::parse_address(recipient.address)) asked.recipient = std::move(*address);
-  asked.notify = recipient.notify;
-  asked.original_recipient = before.original_recipient;
-  onward.add(asked, std::move(found));
-  mailstore::Attempt attempt;
-  attempt.at = now();
-  attempt.answer = {0, "2.1.5", "its domain is ours now, or leads on"};
-  mailstore::BodyFacts facts;
-  facts.octets = recipient.octets;
-  facts.header_octets = header_octets_of(message);
-  facts.stuffed = draft->size() != recipient.octets;
-  const auto successor_id = mailstore::format_id(draft->id());
-  std::vector<mailstore::Settlement> outcomes{
-      {recipient.name, mailstore::Leaves{mailstore::QueueOutcome::expanded, std::move(attempt)}}};
-  auto settling =
-      queue_.settle(std::move(outcomes), mailstore::Successor{std::move(*draft), std::move(onward.envelope), facts});
-  const auto settled = co_await std::move(settling);
-  if (!settled) {
-    log::error("queue.failed", {{"id", mailstore::format_id(recipient.name.id)}, {"why", settled.error().detail}});
-    co_return;
-  }
-  log::info("message.expanded",
-            {{"id", mailstore::format_id(recipient.name.id)}, {"to", recipient.address}, {"successor", successor_id}});
-  // RFC 3461 5.2.7.3, 5.2.2: that it was expanded, or is in the mailbox, is for us to tell.
-  if (onward.successes.empty() || !settled->successor_taken) co_return;
-  auto reporting = reporter_.send(plan.reporting, recipient.name.id, envelope, message, std::move(onward.successes));
-  co_await std::move(reporting);
 }
 
 }  // namespace smtpd::outbound

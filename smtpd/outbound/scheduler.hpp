@@ -207,11 +207,20 @@ class Scheduler {
                                              const mailstore::Remote& remote);
   asio::awaitable<void> return_circling(const ServerPlan& plan, Group& group);
   void drop_changed(Group& group);
-  /// `envelope` without its recipients.
-  asio::awaitable<void> expand(const ServerPlan& plan, const mailstore::QueuedRecipient& recipient,
-                               const mailstore::Remote& before, const mailstore::Envelope& envelope,
-                               const mailstore::OpenMessage& message, routing::Resolution found);
   asio::awaitable<void> wait_for_room(Run& run, const ServerPlan& plan, mailstore::QueuedRecipient recipient);
+
+  // expand.cpp: recipients that are not elsewhere, or not there any more
+  /// Where the directory has a recipient go on to.
+  struct Moved {
+    mailstore::QueuedRecipient recipient;
+    mailstore::Remote before;  ///< what the envelope says of it
+    routing::Resolution found;
+  };
+  /// `envelope` without its recipients, which are all of one message.
+  asio::awaitable<void> expand(const ServerPlan& plan, const mailstore::Envelope& envelope,
+                               const mailstore::OpenMessage& message, std::vector<Moved> moved);
+  asio::awaitable<void> expand_together(const ServerPlan& plan, const mailstore::Envelope& envelope,
+                                        const mailstore::OpenMessage& message, std::vector<Moved> moved);
 
   // placing.cpp: mail for drop domains, into files
   mailstore::Result<bool> is_drop_domain(const std::string& domain);

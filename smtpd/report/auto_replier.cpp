@@ -2,6 +2,10 @@
 
 #include <algorithm>
 #include <optional>
+#include <ranges>
+#include <string_view>
+#include <unordered_map>
+#include <unordered_set>
 #include <utility>
 
 #include "common/address.hpp"
@@ -17,11 +21,32 @@ namespace log = common::log;
 /// RFC 3834 2: no more than one in some days to the same sender.
 constexpr std::chrono::days between_replies{7};
 
+/// Of To and Cc, who may be ours under another address: each costs a walk through aliases.
+constexpr std::size_t most_walks = 20;
+
+/// The addresses in domains of ours, each once.
+mailstore::Result<std::vector<std::string>> find_ours(mailstore::DirectoryView& directory,
+                                                      const std::vector<std::string>& addresses) {
+  std::vector<std::string> ours;
+  std::unordered_map<std::string, bool> domains;
+  std::unordered_set<std::string_view> met;
+  for (const auto& address : addresses) {
+    if (!met.insert(address).second) continue;
+    const auto [known, fresh] = domains.try_emplace(address.substr(address.rfind('@') + 1), false);
+    if (fresh) {
+      const auto domain = directory.domain(known->first);
+      if (!domain) return std::unexpected(domain.error());
+      known->second = *domain && (*domain)->kind != mailstore::DomainKind::remote;
+    }
+    if (known->second) ours.push_back(address);
+  }
+  return ours;
+}
+
 /// Whether mail to `address` is this mailbox's alone: its own address, its plus form, an alias that is its own. A
 /// group that it belongs to is somebody else.
 mailstore::Result<bool> is_own_address(mailstore::DirectoryView& directory, const std::string& address,
                                        const routing::Responder& responder, const std::string& default_domain) {
-  if (address == responder.address) return true;
   const auto parsed = common::parse_address(address);
   if (!parsed) return false;
   const auto found = routing::resolve(directory, *parsed, default_domain, routing::Relay::denied);
@@ -33,6 +58,17 @@ mailstore::Result<bool> is_own_address(mailstore::DirectoryView& directory, cons
   if (!everything || others || found->targets.size() > 1) return false;
   // A catch-all is not an address of its own.
   return routing::is_address_of(directory, *parsed, responder.mailbox, default_domain);
+}
+
+/// Whether one of `addresses`, which are ours, is the mailbox's.
+mailstore::Result<bool> is_addressed(mailstore::DirectoryView& directory, const std::vector<std::string>& addresses,
+                                     const routing::Responder& responder, const std::string& default_domain) {
+  if (std::ranges::find(addresses, responder.address) != addresses.end()) return true;
+  for (const auto& address : addresses | std::views::take(most_walks)) {
+    const auto own = is_own_address(directory, address, responder, default_domain);
+    if (!own || *own) return own;
+  }
+  return false;
 }
 
 }  // namespace
@@ -52,14 +88,15 @@ mailstore::Result<std::optional<AutoReplier::Plan>> AutoReplier::plan(const Occa
   if (!reply) return std::unexpected(std::move(reply.error()));
   const auto sender = common::parse_address(occasion.reverse_path);
   if (!*reply || !sender) return std::nullopt;
-  bool addressed = false;
-  for (const auto& address : asking.to) {
-    const auto own = is_own_address(*directory, address, responder, reporting_.default_domain);
-    if (!own) return std::unexpected(own.error());
-    addressed = addressed || *own;
-  }
   const auto now = std::chrono::floor<std::chrono::seconds>(clock_.wall());
-  if (const auto why = check_auto_reply(**reply, occasion.reverse_path, asking, addressed, now)) {
+  // What costs nothing is asked first.
+  auto why = check_auto_reply(**reply, occasion.reverse_path, asking, true, now);
+  if (!why) {
+    const auto addressed = is_addressed(*directory, asking.to, responder, reporting_.default_domain);
+    if (!addressed) return std::unexpected(addressed.error());
+    why = check_auto_reply(**reply, occasion.reverse_path, asking, *addressed, now);
+  }
+  if (why) {
     log::debug(
         "auto_reply.withheld",
         {{"id", occasion.id}, {"from", responder.address}, {"to", occasion.reverse_path}, {"why", name_of(*why)}});
@@ -79,7 +116,16 @@ mailstore::Result<std::optional<AutoReplier::Plan>> AutoReplier::plan(const Occa
 }
 
 asio::awaitable<void> AutoReplier::answer(const Occasion& occasion) {
-  const auto asking = read_asking(occasion.header);
+  auto asking = read_asking(occasion.header);
+  {
+    const auto directory = store_.directory();
+    auto ours = find_ours(*directory, asking.to);
+    if (!ours) {
+      log::warning("auto_reply.failed", {{"id", occasion.id}, {"why", ours.error().detail}});
+      co_return;
+    }
+    asking.to = std::move(*ours);
+  }
   for (const auto& responder : occasion.responders) {
     auto sending = send(occasion, responder, asking);
     const auto sent = co_await std::move(sending);

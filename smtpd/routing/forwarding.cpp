@@ -15,6 +15,41 @@ bool contains(const std::vector<std::string>& list, const std::string& address) 
   return std::ranges::find(list, address) != list.end();
 }
 
+/// What Delivered-To says of a copy for `journal`. Not the address that gets it: Postfix's local(8), and a mailbox of
+/// ours that forwards, take that for a circle.
+std::string mark_for(const std::string& journal, std::string_view default_domain) {
+  std::string mark{mailstore::copies_local_part};
+  mark += '@';
+  mark += default_domain.empty() ? std::string_view{journal}.substr(journal.rfind('@') + 1) : default_domain;
+  return mark;
+}
+
+/// Whether a message is such a copy: of this virtual server's, or of another one's here.
+mailstore::Result<bool> was_copied(mailstore::DirectoryView& directory, const std::vector<std::string>& been,
+                                   std::string_view default_domain) {
+  for (const auto& address : been) {
+    const auto at = address.rfind('@');
+    if (std::string_view{address}.substr(0, at) != mailstore::copies_local_part) continue;
+    const auto name = std::string_view{address}.substr(at + 1);
+    if (name == default_domain) return true;
+    const auto domain = directory.domain(name);
+    if (!domain) return std::unexpected(domain.error());
+    if (*domain && (*domain)->kind != mailstore::DomainKind::remote) return true;
+  }
+  return false;
+}
+
+void add_copy(mailstore::Envelope& envelope, std::string address, std::string mark) {
+  const bool there =
+      std::ranges::any_of(envelope.remotes, [&](const mailstore::Remote& remote) { return remote.address == address; });
+  if (there) return;
+  mailstore::Remote remote;
+  remote.address = std::move(address);
+  remote.sent_on_by = std::move(mark);
+  remote.notify = mailstore::notify_never;
+  envelope.remotes.push_back(std::move(remote));
+}
+
 }  // namespace
 
 mailstore::Remote make_remote(Onward onward, std::string_view reverse_path, Wishes wishes) {
@@ -40,7 +75,7 @@ mailstore::Result<std::string> find_return_path(mailstore::DirectoryView& direct
   if (!domain) return std::unexpected(domain.error());
   if (*domain && (*domain)->kind != mailstore::DomainKind::remote) return path;
   std::string_view ours = std::string_view{remote.sent_on_by}.substr(remote.sent_on_by.rfind('@') + 1);
-  // Copies of a domain's mail name the address that gets them, which may be elsewhere.
+  // Without a default_domain copies name one that may be elsewhere.
   const auto home = directory.domain(ours);
   if (!home) return std::unexpected(home.error());
   if (!*home || (*home)->kind == mailstore::DomainKind::remote) ours = returns.home;
@@ -72,17 +107,18 @@ Circle mark_circles(mailstore::Envelope& envelope, const std::vector<std::string
   }
   if (circling.empty()) return Circle::none;
   // A copy that a forwarding mailbox keeps was kept when the message first came.
-  others = others || std::ranges::any_of(envelope.owners, [&](const mailstore::Owner& owner) {
-             return !contains(circling, owner.delivered_to);
-           });
-  return others ? Circle::some : Circle::whole;
+  std::erase_if(envelope.owners, [&](const mailstore::Owner& owner) { return contains(circling, owner.delivered_to); });
+  return others || !envelope.owners.empty() ? Circle::some : Circle::whole;
 }
 
 mailstore::Result<void> add_journals(mailstore::DirectoryView& directory, mailstore::Envelope& envelope,
                                      const std::vector<std::string>& journals, const std::vector<std::string>& been,
                                      std::string_view default_domain) {
+  const auto copied = was_copied(directory, been, default_domain);
+  if (!copied) return std::unexpected(copied.error());
   for (const auto& journal : journals) {
-    if (contains(been, journal)) continue;
+    const auto mark = mark_for(journal, default_domain);
+    if (*copied || contains(been, journal) || contains(been, mark)) continue;
     const auto address = common::parse_address(journal);
     if (!address) continue;
     auto found = resolve(directory, *address, default_domain, Relay::allowed);
@@ -98,14 +134,19 @@ mailstore::Result<void> add_journals(mailstore::DirectoryView& directory, mailst
       owner.notify = mailstore::notify_never;
       envelope.owners.push_back(std::move(owner));
     }
-    for (auto& onward : found->remotes) {
-      const bool there = std::ranges::any_of(
-          envelope.remotes, [&](const mailstore::Remote& remote) { return remote.address == onward.address; });
-      if (there) continue;
-      if (onward.by.empty()) onward.by = journal;
-      onward.returns_to.clear();
-      envelope.remotes.push_back(make_remote(std::move(onward), envelope.reverse_path, {mailstore::notify_never, {}}));
-    }
+    for (auto& onward : found->remotes) add_copy(envelope, std::move(onward.address), mark);
+  }
+  return {};
+}
+
+mailstore::Result<void> hold_journals(mailstore::DirectoryView& directory, mailstore::Envelope& envelope,
+                                      const std::vector<std::string>& journals, const std::vector<std::string>& been,
+                                      std::string_view default_domain) {
+  const auto copied = was_copied(directory, been, default_domain);
+  if (!copied) return std::unexpected(copied.error());
+  for (const auto& journal : journals) {
+    auto mark = mark_for(journal, default_domain);
+    if (!*copied && !contains(been, journal) && !contains(been, mark)) add_copy(envelope, journal, std::move(mark));
   }
   return {};
 }

@@ -42,13 +42,20 @@ enum class Circle : std::uint8_t {
   some,   ///< those are marked, the others are served
   whole,  ///< the message has been wherever it would go on from, and is for nobody else
 };
-/// Marks the remotes that a message would be sent on to from an address where it has been (`been`) before.
+/// Marks the remotes that a message would be sent on to from an address where it has been (`been`) before, and takes
+/// out the mailboxes of those addresses: what they keep they have.
 Circle mark_circles(mailstore::Envelope& envelope, const std::vector<std::string>& been);
 
 /// Adds those who get a copy of all mail of a domain, each once and unless they have one already: a copy that comes
-/// back (`been`) is not copied again. Nobody is told of what becomes of a copy.
+/// back (`been`) is not copied again. Nobody is told of what becomes of a copy. Those that leave are marked in
+/// Delivered-To with an address that nobody has, in `default_domain`.
 mailstore::Result<void> add_journals(mailstore::DirectoryView& directory, mailstore::Envelope& envelope,
                                      const std::vector<std::string>& journals, const std::vector<std::string>& been,
                                      std::string_view default_domain);
+
+/// The same for a message that is held back: its copies are held with it, for the addresses as they are.
+mailstore::Result<void> hold_journals(mailstore::DirectoryView& directory, mailstore::Envelope& envelope,
+                                      const std::vector<std::string>& journals, const std::vector<std::string>& been,
+                                      std::string_view default_domain);
 
 }  // namespace smtpd::routing

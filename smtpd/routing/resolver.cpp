@@ -340,15 +340,22 @@ class Walk {
     for (const auto& target : mailbox.forward) explain(mailbox.address, "forwarding", "forwards its mail to " + target);
     const auto own = mailbox.address;
     const auto unknown_before = gone_;
+    const auto worst_before = std::exchange(worst_, Outcome::found);
     const auto sent_on = visit_all(mailbox.forward, depth, {own, origin.returns_to});
     if (!sent_on) return sent_on;
     gone_ = unknown_before;
+    // Some that it leads to were not reached, and nobody knows how many.
+    const bool too_far = worst_ != Outcome::found;
+    worst_ = worst_before;
     forwarding_[own] = Fate::somewhere;
-    if (*sent_on && !mailbox.keep_copy) {
+    if (*sent_on && !mailbox.keep_copy && !too_far) {
       respond(mailbox);
       return true;
     }
-    explain(own, "forwarding", *sent_on ? "keeps a copy" : "keeps its mail: what it forwards to leads nowhere");
+    explain(own, "forwarding",
+            too_far    ? "keeps its mail: what it forwards to leads too far"
+            : *sent_on ? "keeps a copy"
+                       : "keeps its mail: what it forwards to leads nowhere");
     return arrive(std::move(mailbox), home);
   }
 

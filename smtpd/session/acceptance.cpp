@@ -96,11 +96,11 @@ std::optional<MessageEnd> Acceptance::complete_envelope(std::string_view header,
   const auto been = routing::find_delivered_to(header);
   if (routing::mark_circles(transaction_.envelope, been) == routing::Circle::whole)
     return refuse(Cause::forwarding_loop, id);
-  // What is held back is held back from everybody.
-  if (transaction_.journals.empty() || !hold.empty()) return std::nullopt;
+  if (transaction_.journals.empty()) return std::nullopt;
   const auto directory = store_.directory();
-  const auto added = routing::add_journals(*directory, transaction_.envelope, transaction_.journals, been,
-                                           server_.terms.default_domain);
+  // What is held back is held back from everybody.
+  const auto add = hold.empty() ? routing::add_journals : routing::hold_journals;
+  const auto added = add(*directory, transaction_.envelope, transaction_.journals, been, server_.terms.default_domain);
   if (!added) return refuse(added.error(), id);
   return std::nullopt;
 }

@@ -49,7 +49,10 @@ class Acceptance {
       : store_(store), worker_(worker), server_(server), transaction_(transaction), sender_(sender) {}
 
   /// Before its first octet: is its header to be kept?
-  Header header_use() const { return transaction_.wants_header() ? Header::kept : Header::passes; }
+  Header header_use() const {
+    // Filters may add recipients for whom it matters.
+    return server_.filters || transaction_.wants_header() ? Header::kept : Header::passes;
+  }
   /// `filtering`: null, there are no filters. A message that is refused or discarded is left in `message`. One that
   /// came in a file and was accepted before has no id in the answer.
   asio::awaitable<MessageEnd> take(WholeMessage& message, Filtering* filtering);

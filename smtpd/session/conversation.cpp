@@ -298,7 +298,9 @@ Step Conversation::on_sender(std::expected<bool, Cause> own) {
 Step Conversation::on_rcpt(std::string_view argument) {
   auto rcpt = parse_rcpt(argument, transaction_->envelope.utf8 ? Charset::utf8 : Charset::ascii);
   if (!rcpt) return syntax_error(std::move(rcpt.error()));
-  if (terms_.recipients != 0 && transaction_->recipients >= terms_.recipients) return reply(Cause::too_many_recipients);
+  // Where there is no limit, too: one address may come as often as somebody likes, and what each asks for is kept.
+  const auto most = terms_.recipients != 0 ? std::min<std::uint64_t>(terms_.recipients, owner_limit) : owner_limit;
+  if (transaction_->recipients >= most) return reply(Cause::too_many_recipients);
   if (!routing::complete(rcpt->recipient, terms_.default_domain)) return reply(Cause::bad_recipient, "domain missing");
   if (!terms_.only_domain.empty() && rcpt->recipient.domain != terms_.only_domain) return reply(Cause::relaying_denied);
   CheckRecipient question{.recipient = std::move(rcpt->recipient), .declared = transaction_->declared};

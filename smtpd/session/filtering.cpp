@@ -1,6 +1,8 @@
 #include "smtpd/session/filtering.hpp"
 
 #include <algorithm>
+#include <string>
+#include <unordered_set>
 #include <utility>
 
 #include "common/log.hpp"
@@ -123,12 +125,29 @@ asio::awaitable<std::optional<MessageEnd>> Filtering::on_message(mailstore::Stor
   }
   if (edits.quarantine) {
     hold = *edits.quarantine;
-    // Released, a recipient of ours is delivered to, as any whose domain has become ours.
-    move_to_queue(envelope);
-    // Nothing is delivered yet.
-    transaction.successes.clear();
+    hold_recipients(transaction);
   }
   co_return end;
+}
+
+/// A mailbox holds nothing back from its owner; the queue does. It gets the recipients as they were asked for: where
+/// they lead, by forwarding and to groups, is found once, when they are released.
+void Filtering::hold_recipients(Transaction& transaction) {
+  auto& envelope = transaction.envelope;
+  envelope.owners.clear();
+  envelope.remotes.clear();
+  std::unordered_set<std::string> there;
+  for (const auto& [question, found, parameters] : *transaction.asked) {
+    mailstore::Remote remote;
+    remote.address = common::format_address(question.recipient);
+    if (!there.insert(found.targets.empty() ? remote.address : common::canonical_key(question.recipient)).second)
+      continue;
+    remote.original_recipient = question.original_recipient;
+    remote.notify = question.notify;
+    envelope.remotes.push_back(std::move(remote));
+  }
+  // Nothing is delivered yet.
+  transaction.successes.clear();
 }
 
 void Filtering::apply_edits(mailstore::Store& store, Transaction& transaction, const milter::Edits& edits,
@@ -161,8 +180,9 @@ void Filtering::apply_edits(mailstore::Store& store, Transaction& transaction, c
     });
     removed = removed || gone != 0;
   }
-  if (removed) {
-    // Two recipients may lead to one mailbox: it goes with the last of them.
+  if (removed || edits.sender) {
+    // Two recipients may lead to one mailbox: it goes with the last of them. What a sender is told, and where a group's
+    // mail comes back to, depends on whether there is one.
     auto left = std::move(*transaction.asked);
     transaction.asked->clear();
     transaction.clear_recipients();

@@ -43,6 +43,7 @@ class Filtering {
   std::string line;  ///< a session's: the command that they are asked about
 
  private:
+  static void hold_recipients(Transaction& transaction);
   void apply_edits(mailstore::Store& store, Transaction& transaction, const milter::Edits& edits, std::string_view id);
   bool add(mailstore::Store& store, Transaction& transaction, const milter::RecipientEdit& edit);
 

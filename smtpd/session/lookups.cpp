@@ -26,6 +26,7 @@ std::expected<bool, Cause> find_sender(mailstore::DirectoryView& directory, cons
   if (home && *home && (*home)->kind == mailstore::DomainKind::alias) home = directory.domain((*home)->alias_of);
   if (!home) return trouble(server, home.error());
   if (*home && !(*home)->journal.empty()) transaction.add_journals({(*home)->journal});
+  transaction.sender_journals = transaction.journals.size();
   return true;
 }
 

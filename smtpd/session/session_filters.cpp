@@ -1,5 +1,7 @@
 #include <optional>
+#include <string>
 #include <string_view>
+#include <unordered_set>
 #include <utility>
 
 #include "smtpd/protocol/command.hpp"

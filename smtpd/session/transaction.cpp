@@ -6,8 +6,6 @@
 namespace smtpd {
 namespace {
 
-/// A record keeps the ordinals of its owners in 16 bits.
-constexpr std::size_t owner_limit = 60'000;
 /// From here on a set tells whether a mailbox is there already.
 constexpr std::size_t many_owners = 32;
 /// Of one message; a large list of people who are all away is not answered by all of them.
@@ -106,6 +104,8 @@ void Transaction::clear_recipients() {
   remotes.clear();
   successes.clear();
   responders.clear();
+  journals.resize(sender_journals);
+  drop = false;
   sent_on = false;
 }
 

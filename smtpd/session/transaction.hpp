@@ -17,6 +17,9 @@
 /// A message on its way in, by whatever door it comes: whom it is for, and what that brings with it. No I/O.
 namespace smtpd {
 
+/// Of a message: a record keeps the ordinals of its owners in 16 bits.
+inline constexpr std::size_t owner_limit = 60'000;
+
 /// Where does this recipient lead?
 struct CheckRecipient {
   common::Address recipient;
@@ -47,6 +50,7 @@ struct Transaction {
   bool sent_on = false;                         ///< some of envelope.remotes are not the peer's wish, but ours
   std::vector<routing::Responder> responders;   ///< who may answer by themselves
   std::vector<std::string> journals;            ///< who gets a copy of all mail of a domain
+  std::size_t sender_journals = 0;              ///< the first of those: for the sender's domain
   std::optional<std::vector<Asked>> asked;      ///< kept where a filter may take one away again
 
   /// A recipient that was found, with all that its resolution brings: owners, addresses elsewhere, success to be told

@@ -44,13 +44,14 @@ class FakeFilter:
     QUIET = {b"C": SILENT_CONNECT, b"H": SILENT_HELO, b"M": SILENT_MAIL, b"R": SILENT_RCPT, b"T": SILENT_DATA,
              b"L": SILENT_HEADER, b"N": SILENT_EOH, b"B": SILENT_BODY, b"U": SILENT_UNKNOWN}
 
-    def __init__(self, script=None, actions=ALL_ACTIONS, habits=0, negotiation=None, path=None):
+    def __init__(self, script=None, actions=ALL_ACTIONS, habits=0, negotiation=None, path=None, endless=False):
         self.script = dict(script or {})
         self.habits = habits
         self.negotiation = negotiated(actions, habits) if negotiation is None else negotiation
         self.heard, self.macros, self.connections = [], {}, 0
         self.offered = None
         self.path = path
+        self.endless = endless  # what the script says is said until the peer has enough
         self.turns = {}
         self.answered = 0
         self.open = set()
@@ -175,6 +176,8 @@ class FakeFilter:
         if answer is STALL:
             return self._stall(connection)
         connection.sendall(packet(answer) if len(answer) == 1 else answer)
+        while self.endless and command in self.script:
+            connection.sendall(answer)
         self.answered += 1
         return True
 

@@ -3,10 +3,13 @@ of all mail, automatic replies. Four houses, each a Pennypost of its own, that k
 
 import email
 import email.policy
+import hmac
+import pathlib
 import re
 import ssl
+import struct
 import sys
-import pathlib
+import time
 import unittest
 
 from client_case import main
@@ -30,6 +33,18 @@ def letter(**fields):
         if value is not None:
             message = f"{name}: {value}\r\n".encode() + message
     return message
+
+
+def return_path(key, age):
+    """The SRS address at a.test of joe@far.test, made so many days ago."""
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+    day = (int(time.time()) // 86400 - age) % 1024
+    stamp = letters[day >> 5] + letters[day & 31]
+    mac = hmac.new(key.encode(), digestmod="sha256")
+    for part in ("SRS0", stamp.lower(), "far.test", "joe"):
+        mac.update(struct.pack("<Q", len(part)) + part.encode())
+    bits = struct.unpack("!I", mac.digest()[:4])[0]
+    return f"SRS0={''.join(letters[bits >> (27 - 5 * i) & 31] for i in range(6))}={stamp}=far.test=joe@a.test"
 
 
 class Forwarding(unittest.TestCase):
@@ -184,6 +199,11 @@ class Forwarding(unittest.TestCase):
         report = self.fields(self.messages("joe@far.test", 1)[0]).get_payload(1).as_string()
         self.assertIn("5.4.6", report)
         self.assertNotIn("bob", report)
+        # What she keeps she has.
+        self.tool("a", "mailbox", "set", "ann@a.test", "--forward", "ann@b.test", "--keep-copy")
+        self.mail("a", ["ann@a.test", "bob@a.test"], octets=been)
+        self.messages("bob@a.test", 2)
+        self.assertEqual(self.houses["a"].messages("ann@a.test"), [])
 
     def test_oneself_and_a_way_back_are_refused(self):
         self.person("ann@a.test")
@@ -233,6 +253,14 @@ class Forwarding(unittest.TestCase):
             path_with("the second key of ours")
             self.assertRegex(self.refused("a", first), rb"^550 5\.1\.1 ")
             self.assertRegex(self.refused("a", second), rb"^250 ")
+            # A running daemon reads them again when it is told to.
+            keys.write_text("the third key of ours\nthe first key of ours\n")
+            house.tool("reload")
+            self.assertRegex(self.refused("a", first), rb"^250 ")
+            self.assertRegex(self.refused("a", second), rb"^550 5\.1\.1 ")
+            # One of ours holds for three weeks.
+            for age, want in ((20, rb"^250 "), (30, rb"^550 5\.7\.1 ")):
+                self.assertRegex(self.refused("a", return_path("the first key of ours", age)), want)
         finally:
             path_with()
             for other in ("b", "c", "far"):
@@ -274,6 +302,21 @@ class Forwarding(unittest.TestCase):
         self.mail("a", "archive@a.test")
         self.messages("archive@c.test", 3)
 
+    def test_an_archive_elsewhere_may_send_its_copies_on(self):
+        for address in ("ann@a.test", "archive@c.test", "ann@b.test"):
+            self.person(address)
+        self.tool("c", "mailbox", "set", "archive@c.test", "--forward", "ann@b.test")
+        self.tool("a", "domain", "set", "a.test", "--journal", "archive@c.test")
+        self.addCleanup(self.tool, "a", "domain", "set", "a.test", "--journal", "none")
+        self.mail("a", "ann@a.test")
+        copy = self.messages("ann@b.test", 1)[0].decode()
+        self.assertEqual(re.findall(r"^Delivered-To: (.*)\r$", copy, re.M), ["ann@b.test", "archive@c.test", "=journal@a.test"])
+        # Nobody gets the address that marks a copy.
+        for command in (("mailbox", "add", "=journal@a.test", "--no-password"), ("alias", "add", "=journal@a.test", "ann@a.test")):
+            done = self.houses["a"].run_tool(*command)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("marks copies", done.stderr)
+
     # ---- automatic replies
 
     def test_who_is_answered_and_who_is_not(self):
@@ -311,6 +354,22 @@ class Forwarding(unittest.TestCase):
         self.mail("a", "ann@a.test", sender="eve@far.test")
         self.messages("ann@a.test", 10)
         self.messages("joe@far.test", 1)
+
+    def test_addresses_of_ours_are_looked_at_up_to_a_number(self):
+        for address in ("ann@a.test", "joe@far.test", "eve@far.test"):
+            self.person(address)
+        self.tool("a", "alias", "add", "boss@a.test", "ann@a.test")
+        self.addCleanup(self.tool, "a", "alias", "remove", "boss@a.test")
+        self.tool("a", "mailbox", "set", "ann@a.test", "--auto-reply-subject", "Away")
+        names = [f"p{i}" for i in range(40)]
+        to = lambda domain: ",\r\n ".join([f"{name}@{domain}" for name in names] + ["boss@a.test"])
+        self.mail("a", "boss@a.test", sender="eve@far.test", octets=letter(To=to("a.test")))
+        self.mail("a", "boss@a.test", octets=letter(To=to("far.test")))
+        self.messages("joe@far.test", 1)
+        # One's own address counts wherever it stands.
+        self.assertEqual(self.houses["far"].messages("eve@far.test"), [])
+        self.mail("a", "boss@a.test", sender="eve@far.test", octets=letter(To=to("a.test"), Cc="ann@a.test"))
+        self.messages("eve@far.test", 1)
 
     def test_two_who_are_both_away_do_not_talk_for_ever(self):
         for address in ("ann@a.test", "ann@b.test"):

@@ -333,6 +333,12 @@ class Answers(FilterCase):
 
 
 class Changes(FilterCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        # Nobody answers there: mail for it waits.
+        cls.suite.tool("domain", "add", "away.test", "--remote", "--route", "[127.0.0.1]:1")
+
     def change(self, *packets, letter=LETTER, to=(ANN,), **more):
         with FakeFilter(script={b"E": b"".join(packets) + packet(b"c")}, **more) as one:
             self.begin(one)
@@ -436,6 +442,81 @@ class Changes(FilterCase):
         wait_for(lambda: self.suite.messages(ANN), why="what was released is delivered")
         self.assertTrue(self.mailbox(ANN)[0].endswith(LETTER))
 
+    def quarantine(self, *to, sender=STRANGER):
+        """Held, and released by a person; the recipients that were held."""
+        with FakeFilter(script={b"E": packet(b"q", text("looks odd")) + packet(b"c")}) as one:
+            self.begin(one)
+            reply = self.send(b"To: " + ANN.encode() + b"\r\n" + LETTER, to=to, sender=sender)
+            self.assert_taken(reply)
+        message_id = reply.split()[2]
+        held = sorted(row["recipient"] for row in self.queue() if row["id"] == message_id)
+        self.assertEqual((self.mailbox(ANN), self.mailbox(BOB)), ([], []))
+        self.suite.tool("queue", "release", message_id)
+        wait_for(lambda: not [row for row in self.queue() if row["id"] == message_id and row["recipient"].endswith(DOMAIN)],
+                 why="it goes on")
+        return held
+
+    def assert_one_for_elsewhere(self, address):
+        """It waits, and once; from now on it does not."""
+        rows = [row["recipient"] for row in self.queue() if row["recipient"].endswith("away.test")]
+        self.suite.tool("queue", "delete", "--recipient", address)
+        self.assertEqual(rows, [address])
+
+    def test_released_mail_is_forwarded_once(self):
+        self.suite.tool("mailbox", "set", ANN, "--forward", BOB, "x@away.test", "--keep-copy")
+        self.addCleanup(self.suite.tool, "mailbox", "set", ANN, "--no-forward")
+        self.assertEqual(self.quarantine(ANN.upper()), [ANN.upper().replace(DOMAIN.upper(), DOMAIN)])
+        self.assertEqual((len(self.mailbox(ANN)), len(self.mailbox(BOB))), (1, 1))
+        self.assert_one_for_elsewhere("x@away.test")
+
+    def test_released_mail_that_leads_to_somebody_twice_arrives_once(self):
+        group = f"boss@{DOMAIN}"
+        self.suite.tool("alias", "add", group, ANN, BOB, "x@away.test", "--owner", BOB)
+        self.addCleanup(self.suite.tool, "alias", "remove", group)
+        self.assertEqual(self.quarantine(group, ANN, group), [ANN, group])
+        self.assertEqual((len(self.mailbox(ANN)), len(self.mailbox(BOB))), (1, 1))
+        # What comes back is the owner's.
+        self.suite.tool("queue", "bounce", "--recipient", "x@away.test")
+        wait_for(lambda: len(self.suite.messages(BOB)) == 2, why="the owner is told")
+        self.assertIn(b"Final-Recipient: rfc822;x@away.test", self.mailbox(BOB)[1])
+
+    def test_copies_of_what_is_held_are_held_and_released_with_it(self):
+        self.suite.tool("domain", "set", DOMAIN, "--journal", BOB)
+        self.addCleanup(self.suite.tool, "domain", "set", DOMAIN, "--journal", "none")
+        self.assertEqual(self.quarantine(ANN), [ANN, BOB])
+        self.assertEqual((len(self.mailbox(ANN)), len(self.mailbox(BOB))), (1, 1))
+        self.suite.tool("domain", "set", DOMAIN, "--journal", "archive@away.test")
+        self.assertEqual(self.quarantine(ANN), [ANN, "archive@away.test"])
+        self.assertEqual(len(self.mailbox(ANN)), 1)
+        self.assert_one_for_elsewhere("archive@away.test")
+
+    def test_released_mail_is_answered_automatically(self):
+        self.suite.tool("mailbox", "set", ANN, "--auto-reply-subject", "Away")
+        self.addCleanup(self.suite.tool, "mailbox", "set", ANN, "--no-auto-reply")
+        self.quarantine(ANN, sender=BOB)
+        wait_for(lambda: self.suite.messages(BOB), why="an answer")
+        self.assertIn(b"Subject: Away\r\n", self.mailbox(BOB)[0])
+
+    def test_copies_are_not_made_for_a_recipient_that_is_gone(self):
+        self.suite.tool("domain", "add", "other.test")
+        self.suite.add_mailbox("eve@other.test")
+        self.suite.tool("domain", "set", DOMAIN, "--journal", BOB)
+        self.addCleanup(self.suite.tool, "domain", "set", DOMAIN, "--journal", "none")
+        self.change(packet(b"-", text(ANN)), to=(ANN, "eve@other.test"))
+        self.assertEqual(len(self.suite.messages("eve@other.test")), 1)
+        self.assertEqual(self.mailbox(BOB), [])
+
+    def test_a_group_without_sender_has_no_owner_to_tell(self):
+        group = f"boss@{DOMAIN}"
+        self.suite.tool("alias", "add", group, ANN, "x@away.test", "--owner", BOB)
+        self.addCleanup(self.suite.tool, "alias", "remove", group)
+        self.change(packet(b"e", text("<>")), to=(group,))
+        self.suite.tool("queue", "bounce", "--recipient", "x@away.test")
+        wait_for(lambda: "held" in [row["state"] for row in self.queue() if row["recipient"] == "x@away.test"],
+                 why="badmail: nobody is to be told")
+        self.assertEqual(self.mailbox(BOB), [])
+        self.suite.tool("queue", "delete", "--recipient", "x@away.test")
+
 
 class Gone(FilterCase):
     """What a filter does wrong costs a message at the most what when_gone says, and never the message."""
@@ -477,6 +558,24 @@ class Gone(FilterCase):
                     self.assert_gone(replies, "tempfail", step)
                     wire.ask("RSET")
                     self.assert_taken(self.offer(wire)[-1])
+
+    def test_progress_and_changes_without_end(self):
+        endless = {"progress": packet(b"p") * 1000, "changes": packet(b"h", text("X-New", "")) * 1000,
+                   "a body": packet(b"b", b"y" * 60_000) * 40}
+        for name, answer in endless.items():
+            with FakeFilter(script={b"E": answer}, endless=True) as one:
+                self.begin(one, content_timeout="1s", settings={"mx": {"messages.size": 0}})
+                with self.session() as wire:
+                    self.assert_gone(self.offer(wire), "tempfail", name)
+        self.assertEqual(self.mailbox(ANN), [])
+
+    def test_one_session_at_a_time_looks_for_a_filter_that_says_nothing(self):
+        with FakeFilter(negotiation=STALL) as one:
+            self.begin(one, connect_timeout="1s")
+            for _ in range(3):
+                with self.session() as wire:
+                    self.assert_gone(self.offer(wire), "tempfail")
+            self.assertEqual(one.connections, 1)
 
     def test_breaks_off_or_the_protocol(self):
         wrong = {

@@ -269,6 +269,26 @@ TEST_CASE("who wants to hear of success hears it once, of where waiting mail was
   }
 }
 
+TEST_CASE("what of one message leads to one mailbox goes on as one copy, and not where it has been") {
+  House house;
+  house.names.dead.insert("far.test");
+  house.send({.to = {"all@far.test", "u1@far.test", "ann@far.test"},
+              .octets = "Delivered-To: ann@far.test\r\nSubject: x\r\n\r\ntext\r\n"});
+  got(tests::add_domain(*house.store, {.name = "far.test", .alias_of = {}}));
+  got(tests::put_alias(*house.store, {"all@far.test", {"u1@example.test", "bob@else.test"}}));
+  got(tests::put_alias(*house.store, {"u1@far.test", {"u1@example.test"}}));
+  got(tests::put_alias(*house.store, {"ann@far.test", {"carl@else.test", "u1@example.test"}}));
+  house.pass(15min);
+  CHECK(house.queued().empty());
+  CHECK(house.mailbox(1).size() == 1);
+  CHECK(house.stub.heard().messages.size() == 1);
+  CHECK(house.stub.heard().lines[2] == "RCPT TO:<bob@else.test>");
+  // Its sender hears of the circle.
+  REQUIRE(house.mailbox().size() == 1);
+  CHECK(field(house.mailbox()[0], "Final-Recipient") == "rfc822;carl@else.test");
+  CHECK(field(house.mailbox()[0], "Status") == "5.4.6");
+}
+
 TEST_CASE("S54, S55: a mailbox without room is tried every hour, its sender hears of the delay and of the end") {
   House house{{Ways{}}, [](common::config::Server& server) {
                 server.delivery.local_retry = 60min;

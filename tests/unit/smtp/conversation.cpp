@@ -52,6 +52,43 @@ TEST_CASE("LIMITS tells no number of more than six digits (RFC 9422 4)") {
   CHECK(offer(1'000'000, 5'000'000) == "LIMITS MAILMAX=999999 RCPTMAX=999999");
 }
 
+TEST_CASE("one address may be named often, and not without end, where there is no limit") {
+  auto directory = people();
+  auto terms = mx_terms();
+  terms.local = true;
+  terms.recipients = 0;
+  Talk talk{terms, directory};
+  talk.feed("EHLO client.test\r\nMAIL FROM:<ann@example.test>\r\n");
+  for (int i = 0; i < 60'000; ++i) talk.feed("RCPT TO:<ann@example.test> NOTIFY=SUCCESS\r\n");
+  CHECK(talk.conversation().transaction()->successes.size() == 60'000);
+  talk.replies.clear();
+  talk.feed("RCPT TO:<ann@example.test> NOTIFY=SUCCESS\r\n");
+  CHECK(talk.replies.starts_with("452 4.5.3 "));
+  CHECK(talk.conversation().transaction()->successes.size() == 60'000);
+}
+
+TEST_CASE("recipients that a filter takes away leave no copies behind, those of the sender's domain stay") {
+  auto directory = people();
+  auto terms = mx_terms();
+  Conversation conversation{terms, false, [] { return common::auth::Channel{}; }};
+  conversation.on_line({"EHLO client.test"});
+  conversation.on_line({"MAIL FROM:<x@client.test>"});
+  auto& transaction = *conversation.transaction();
+  transaction.add_journals({"sender@example.test"});
+  transaction.sender_journals = 1;
+  conversation.on_sender(true);
+  routing::Resolution found;
+  found.outcome = routing::Outcome::found;
+  found.remotes = {{"x@drop.test", "", ""}};
+  found.journals = {"archive@example.test", "sender@example.test"};
+  found.drop = true;
+  REQUIRE(transaction.add({.recipient = {"x", "drop.test"}}, found));
+  CHECK(transaction.journals.size() == 2);
+  transaction.clear_recipients();
+  CHECK(transaction.journals == std::vector<std::string>{"sender@example.test"});
+  CHECK_FALSE(transaction.drop);
+}
+
 TEST_CASE("a message is accepted for its mailboxes") {
   auto directory = people();
   run_script(mx_terms(), directory, R"(

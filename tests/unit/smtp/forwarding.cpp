@@ -101,6 +101,25 @@ TEST_CASE("what leads nowhere, or back, is kept by the last who had it") {
   CHECK(house.text("all@example.test") == "carl@example.test");
 }
 
+TEST_CASE("what is forwarded further than anybody means is kept where that is seen") {
+  House house;
+  const auto name = [](int i) { return "p" + std::to_string(i); };
+  for (int i = 0; i < 20; ++i) house.directory.add_mailbox(name(i) + "@example.test");
+  for (int i = 0; i < 19; ++i) house.forward(name(i), {name(i + 1) + "@example.test"});
+  CHECK(house.text("p0@example.test") == "p16@example.test");
+  CHECK(house.text("p3@example.test") == "p19@example.test");
+  // Nobody knows who was not reached: the mailbox keeps it, too.
+  house.forward("ann", {"p0@example.test", "x@far.test"});
+  house.forward("p15", {"p16@example.test", "bob@example.test"});
+  CHECK(house.text("p0@example.test") == "bob@example.test p16@example.test");
+  std::vector<std::string> many;
+  for (int i = 0; i < 10'001; ++i) many.push_back("q" + std::to_string(i) + "@far.test");
+  house.directory.add_alias("many@example.test", many);
+  house.forward("carl", {"many@example.test"});
+  CHECK(house.text("carl@example.test").starts_with("carl@example.test ->q0@far.test(by many@example.test) "));
+  CHECK(house.text("many@example.test") == "nobody");
+}
+
 TEST_CASE("whoever forwards to somebody does not give him the address") {
   House house;
   house.forward("ann", {"bob@example.test"});
@@ -235,6 +254,8 @@ TEST_CASE("mail does not go where it has been") {
   envelope.owners.push_back(owner("bob@example.test"));
   CHECK(mark_circles(envelope, been) == Circle::some);
   CHECK(envelope.remotes[0].looped);
+  REQUIRE(envelope.owners.size() == 1);
+  CHECK(envelope.owners[0].delivered_to == "bob@example.test");
   envelope.owners.clear();
   envelope.remotes.push_back(remote_by("bob@example.test"));
   envelope.remotes.push_back(remote_by(""));
@@ -270,14 +291,36 @@ TEST_CASE("copies of all mail of a domain, one for a message") {
   REQUIRE(add_journals(house.directory, envelope, found.journals, {}, "example.test"));
   CHECK(envelope.owners.size() == 2);
 
-  // Elsewhere: it says so, and is known when it comes back.
+  // Elsewhere: it is marked, and known when it comes back.
   REQUIRE(add_journals(house.directory, envelope, {"archive@far.test"}, {}, "example.test"));
   REQUIRE(envelope.remotes.size() == 1);
-  CHECK(envelope.remotes[0].sent_on_by == "archive@far.test");
+  CHECK(envelope.remotes[0].sent_on_by == "=journal@example.test");
+  CHECK(envelope.remotes[0].notify == mailstore::notify_never);
+  CHECK(find_return_path(house.directory, "joe@far.test", envelope.remotes[0], returns)->ends_with("@example.test"));
+  envelope.remotes.clear();
+  const auto copies = [&](const std::string& been, const std::string& default_domain) {
+    envelope.remotes.clear();
+    REQUIRE(add_journals(house.directory, envelope, {"archive@far.test"}, {been}, default_domain));
+    auto marks = envelope.remotes.empty() ? std::string{} : envelope.remotes[0].sent_on_by;
+    envelope.remotes.clear();
+    REQUIRE(hold_journals(house.directory, envelope, {"archive@far.test"}, {been}, default_domain));
+    CHECK(marks == (envelope.remotes.empty() ? std::string{} : envelope.remotes[0].sent_on_by));
+    envelope.remotes.clear();
+    return marks;
+  };
+  CHECK(copies("=journal@example.test", "example.test").empty());
+  CHECK(copies("archive@far.test", "example.test").empty());
+  // Of another virtual server of ours; of somebody else.
+  CHECK(copies("=journal@other-name.test", "example.test").empty());
+  CHECK(copies("=journal@backup.test", "example.test") == "=journal@example.test");
+  CHECK(copies("=journal@third.test", "example.test") == "=journal@example.test");
+  CHECK(copies("ann@example.test", "") == "=journal@far.test");
+  CHECK(copies("=journal@far.test", "").empty());
+  // Held back, they wait for the address as it is.
+  REQUIRE(hold_journals(house.directory, envelope, {"dora@example.test"}, {}, "example.test"));
+  CHECK(envelope.remotes[0].address == "dora@example.test");
   CHECK(envelope.remotes[0].notify == mailstore::notify_never);
   envelope.remotes.clear();
-  REQUIRE(add_journals(house.directory, envelope, {"archive@far.test"}, {"archive@far.test"}, "example.test"));
-  CHECK(envelope.remotes.empty());
   // Somebody who is gone keeps no mail from those who are there.
   REQUIRE(add_journals(house.directory, envelope, {"gone@example.test"}, {}, "example.test"));
   CHECK(envelope.owners.size() == 2);

@@ -560,6 +560,10 @@ TEST_CASE("a sender is answered once in a period, and a mailbox remembers so man
 
 TEST_CASE("who gets copies of a domain's mail: somebody, or elsewhere") {
   tests::TestStore store(1);
+  // What marks them is nobody's.
+  const std::string mark = std::string{copies_local_part} + "@example.test";
+  CHECK(tests::add_mailbox(*store, mark).error().code == Errc::conflict);
+  CHECK(error_of(tests::put_alias(*store, {mark, {"u0@example.test"}})) == Errc::conflict);
   const auto set = [&](const std::string& address) {
     DomainChange change;
     change.journal = address;

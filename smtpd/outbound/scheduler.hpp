@@ -160,6 +160,7 @@ class Scheduler {
   // turned.cpp: mail that is asked for
   bool is_on_demand(const std::string& domain);
   asio::awaitable<void> serve_turned(Turned turned);
+  bool is_stopped(const std::string& domain);
   asio::awaitable<std::uint64_t> hand_over(std::string domain, ClientSession& session);
 
   // attempt.cpp: one message to some recipients of one domain

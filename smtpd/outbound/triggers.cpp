@@ -181,6 +181,7 @@ Triggers::Granted Triggers::turn(const Caller& caller, const std::vector<std::st
   if (unprotected) return answer(needs_tls);
   if (found.domains.empty()) return answer(found.whole ? nothing : unable);
   std::vector<std::string> wanted;
+  wanted.reserve(found.domains.size());
   for (auto& each : found.domains) wanted.push_back(std::move(each.domain));
   {
     const std::lock_guard guard{taken_->mutex};

@@ -14,7 +14,9 @@ namespace {
 
 using std::chrono::microseconds;
 
-constexpr std::size_t piece = 150;  // six rows each
+constexpr std::size_t most_rows = 2700;
+/// Where the index is full: what is kept free for removals is enough for so many, wherever they lie.
+constexpr std::size_t least_rows = 900;
 constexpr std::size_t successor_limit = 1000;
 
 enum class Record : std::uint8_t { done, nothing };
@@ -34,6 +36,17 @@ DoneRecipient done_of(const QueuedRecipient& row, const Leaves& how, MessageId s
                      .last = how.attempt,
                      .successor = successor};
   return done;
+}
+
+/// That it changes.
+std::size_t rows_of(const Settlement& one) {
+  struct Rows {
+    std::size_t operator()(const Leaves& /*its*/) const { return 6; }
+    std::size_t operator()(const Stays& /*its*/) const { return 4; }
+    std::size_t operator()(const Noticed& /*its*/) const { return 2; }
+    std::size_t operator()(const Placing& /*its*/) const { return 2; }
+  };
+  return std::visit(Rows{}, one.what);
 }
 
 bool is_placed_with(const Settlement& one, const Settlement& next) {
@@ -116,10 +129,16 @@ asio::awaitable<Result<SettleResult>> settle_all(std::shared_ptr<Store::Impl> st
   const auto ends = std::make_shared<const std::vector<Round>>(std::move(rounds));
   auto record = store->core.options.keep_done.count() > 0 ? Record::done : Record::nothing;
   auto counted = std::make_shared<SettleResult>();
+  auto piece_rows = most_rows;
   for (std::size_t at = 0; at < all->size() || (at == 0 && !ends->empty());) {
-    auto end = std::min(all->size(), at + piece);
+    auto end = at;
+    std::size_t rows = 0;
     // The recipients that one file names are placed together, or who is left is placed again.
-    while (end > at && end < all->size() && is_placed_with((*all)[end - 1], (*all)[end])) ++end;
+    for (; end < all->size(); ++end) {
+      const bool together = end > at && is_placed_with((*all)[end - 1], (*all)[end]);
+      if (rows >= piece_rows && !together) break;
+      rows += rows_of((*all)[end]);
+    }
     const bool last = end == all->size();
     auto apply = [all, ends, at, end, last, record, counted](Change& change) -> Result<void> {
       *counted = {};
@@ -130,8 +149,12 @@ asio::awaitable<Result<SettleResult>> settle_all(std::shared_ptr<Store::Impl> st
       }
       return {};
     };
-    auto settling = store->commit(6 * (end - at) + (last ? ends->size() : 0) + 1, std::move(apply));
+    auto settling = store->commit(rows + (last ? ends->size() : 0) + 1, std::move(apply));
     const auto settled = co_await std::move(settling);
+    if (!settled && settled.error().code == Errc::full && rows > least_rows && piece_rows > least_rows) {
+      piece_rows = least_rows;
+      continue;
+    }
     if (!settled && settled.error().code == Errc::full && record == Record::done) {
       // What was sent must leave the queue, whether there is room to remember it or not.
       record = Record::nothing;

@@ -157,8 +157,9 @@ class Store {
   /// The same as accept, and in the same transaction it is remembered that `origin` was taken: `exists`, and nothing
   /// happens, if it was before. `origin` names one thing for ever, a file by more than its path. Until it is forgotten
   /// the caller may put the thing away; then, with that on stable storage, it is to be forgotten. A rebuild of the
-  /// index forgets all.
-  asio::awaitable<Result<void>> accept_once(Draft draft, Envelope envelope, BodyFacts facts, std::string origin);
+  /// index forgets all. `hold`: the reason of accept_held; empty: nothing is held.
+  asio::awaitable<Result<void>> accept_once(Draft draft, Envelope envelope, BodyFacts facts, std::string origin,
+                                            std::string hold = {});
   /// The message that was made of it.
   Result<std::optional<MessageId>> taken(std::string_view origin);
   /// Those that are remembered and begin with `prefix`.

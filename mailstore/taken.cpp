@@ -11,7 +11,8 @@ constexpr const char* taken_already = "it was taken before";
 
 }  // namespace
 
-asio::awaitable<Result<void>> Store::accept_once(Draft draft, Envelope envelope, BodyFacts facts, std::string origin) {
+asio::awaitable<Result<void>> Store::accept_once(Draft draft, Envelope envelope, BodyFacts facts, std::string origin,
+                                                 std::string hold) {
   if (origin.empty() || origin.size() > origin_limit)
     co_return fail(Errc::conflict, "the name of what is to be taken is empty or too long");
   const auto id = draft.id();
@@ -21,7 +22,7 @@ asio::awaitable<Result<void>> Store::accept_once(Draft draft, Envelope envelope,
     return !*before;
   };
   // `beside` also has the octets synced before the commit: a row that says "taken" must not outlive them.
-  auto accepting = impl_->accept(std::move(draft), std::move(envelope), facts, std::move(take), 1);
+  auto accepting = impl_->accept(std::move(draft), std::move(envelope), facts, std::move(take), 1, std::move(hold));
   auto accepted = co_await std::move(accepting);
   if (!accepted && *before) co_return fail(Errc::exists, taken_already);
   co_return accepted;

@@ -11,6 +11,7 @@
 #include "common/log.hpp"
 
 #include "smtpd/folders/home.hpp"
+#include "smtpd/milter/filters.hpp"
 #include "smtpd/session/local_server.hpp"
 
 namespace smtpd {
@@ -110,14 +111,13 @@ outbound::DropFolders SmtpService::make_drops(const std::vector<common::config::
 std::vector<folders::Homes::Setup> SmtpService::make_homes(const std::vector<common::config::Server>& servers) const {
   std::vector<folders::Homes::Setup> homes;
   for (const auto& server : servers) {
-    auto terms = [this, id = server.id]() -> std::shared_ptr<const Terms> {
+    auto in_force = [this, id = server.id]() -> std::shared_ptr<const VirtualServer> {
       const auto all = servers_.get();
       const auto found = all->find(id);
-      if (found == all->end()) return nullptr;
-      return {found->second, &found->second->terms};
+      return found == all->end() ? nullptr : found->second;
     };
     const auto drop = drops_.find(server.id);
-    homes.push_back({server.id, folders::home_of(server), server.messages.badmail_size, std::move(terms),
+    homes.push_back({server.id, folders::home_of(server), server.messages.badmail_size, std::move(in_force),
                      drop == drops_.end() ? nullptr : drop->second});
   }
   return homes;
@@ -206,7 +206,7 @@ std::expected<void, std::string> SmtpService::start() {
       [this, &worker](common::net::Stream stream, std::string domain) {
         return take_fetched(worker, std::move(stream), std::move(domain));
       });
-  homes_ = std::make_unique<folders::Homes>(*store_, common::system_clock_source(), [this] {
+  homes_ = std::make_unique<folders::Homes>(*store_, *resolver_, common::system_clock_source(), [this] {
     return dispatch_ ? dispatch_->badmail() : folders::BadmailCounts{};
   });
   if (auto started = homes_->start(make_homes(configured_)); !started) return started;
@@ -256,12 +256,14 @@ asio::awaitable<void> SmtpService::take_fetched(common::net::Worker& worker, com
 void SmtpService::start_folders() {
   if (spool_.empty()) return;
   if (spool_trouble_.empty()) {
-    folders_.emplace(*store_, common::system_clock_source(), [this]() -> std::shared_ptr<const Terms> {
-      for (const auto& [id, server] : *servers_.get()) {
-        if (server->terms.local) return {server, &server->terms};
+    const auto in_force = [this]() -> std::shared_ptr<const VirtualServer> {
+      const auto all = servers_.get();
+      for (const auto& [id, server] : *all) {
+        if (server->terms.local) return server;
       }
       return nullptr;
-    });
+    };
+    folders_.emplace(*store_, *resolver_, common::system_clock_source(), in_force);
     auto started = folders_->start(spool_);
     if (started) return;
     spool_trouble_ = std::move(started.error());

@@ -18,27 +18,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
-#include "common/log.hpp"
-
 namespace smtpd::folders {
-namespace {
-
-namespace log = common::log;
-
-void log_taken(const OpenedFile& file, const mailstore::Envelope& envelope, mailstore::MessageId id,
-               std::uint64_t octets) {
-  log::info("message.accepted", {{"id", mailstore::format_id(id)},
-                                 {"from", envelope.reverse_path},
-                                 {"owners", std::uint64_t{envelope.owners.size()}},
-                                 {"remotes", std::uint64_t{envelope.remotes.size()}},
-                                 {"size", octets},
-                                 {"peer", fmt::format("uid {}", file.owner())},
-                                 {"by", "spool"},
-                                 {"server", envelope.server}});
-}
-
-}  // namespace
-
 std::expected<void, std::string> Folders::make_spool(const std::filesystem::path& folder, const std::string& user) {
   const auto trouble = [&](const char* what) {
     return std::unexpected(fmt::format("{}: {}: {}", folder.string(), what, std::strerror(errno)));
@@ -60,9 +40,12 @@ std::expected<void, std::string> Folders::make_spool(const std::filesystem::path
   return {};
 }
 
-Folders::Folders(mailstore::Store& store, const common::Clock& clock,
-                 std::function<std::shared_ptr<const Terms>()> terms)
-    : work_(asio::make_work_guard(context_)), reader_(store, clock, std::move(terms)), store_(store) {}
+Folders::Folders(mailstore::Store& store, common::dns::Resolver& resolver, const common::Clock& clock,
+                 std::function<SpoolReader::Server()> server)
+    : worker_(std::make_unique<common::net::Worker>(clock)),
+      reader_(store, clock, std::move(server)),
+      entrance_({store, *worker_, resolver}, "spool", Entrance::Refused::message),
+      store_(store) {}
 
 Folders::~Folders() {
   stop(std::chrono::milliseconds{0});
@@ -73,8 +56,10 @@ std::expected<void, std::string> Folders::start(const std::filesystem::path& spo
   setup.folder = spool;
   setup.source = "spool";
   setup.read = [this](const OpenedFile& file) { return reader_.read(file); };
-  setup.told = log_taken;
-  spool_.emplace(context_, store_, std::move(setup));
+  setup.accept = [this](const OpenedFile& file, Message message, std::string origin) {
+    return entrance_.accept(file, std::move(message), std::move(origin));
+  };
+  spool_.emplace(worker_->context(), store_, std::move(setup));
   if (auto started = spool_->start(); !started) {
     spool_.reset();
     return started;
@@ -85,7 +70,7 @@ std::expected<void, std::string> Folders::start(const std::filesystem::path& spo
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, nullptr);
     pthread_setname_np(pthread_self(), "folders");
-    context_.run();
+    worker_->run();
   });
   return {};
 }
@@ -96,14 +81,14 @@ void Folders::stop(std::chrono::milliseconds grace) {
     constexpr std::chrono::milliseconds step{5};
     const auto until = std::chrono::steady_clock::now() + grace;
     spool_->stop();
-    asio::steady_timer timer{context_};
+    asio::steady_timer timer{worker_->context()};
     while (!spool_->idle() && std::chrono::steady_clock::now() < until) {
       timer.expires_after(step);
       co_await timer.async_wait(asio::use_awaitable);
     }
-    context_.stop();
+    worker_->stop();
   };
-  asio::co_spawn(context_, end, asio::detached);
+  asio::co_spawn(worker_->context(), end, asio::detached);
   thread_.join();
 }
 

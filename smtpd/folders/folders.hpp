@@ -1,7 +1,5 @@
 #pragma once
 
-#include <asio/executor_work_guard.hpp>
-#include <asio/io_context.hpp>
 #include <chrono>
 #include <expected>
 #include <filesystem>
@@ -13,9 +11,12 @@
 #include <thread>
 
 #include "common/clock.hpp"
+#include "common/dns/resolver.hpp"
+#include "common/net/worker.hpp"
 
 #include "mailstore/store.hpp"
 
+#include "smtpd/folders/entrance.hpp"
 #include "smtpd/folders/spool_reader.hpp"
 #include "smtpd/folders/taker.hpp"
 
@@ -28,8 +29,9 @@ class Folders {
   /// dropped; one that is there is left as it is. Error: one sentence.
   static std::expected<void, std::string> make_spool(const std::filesystem::path& folder, const std::string& user);
 
-  /// `store` outlives it.
-  Folders(mailstore::Store& store, const common::Clock& clock, std::function<std::shared_ptr<const Terms>()> terms);
+  /// `store` and `resolver` outlive what is under way. `server`: as of SpoolReader.
+  Folders(mailstore::Store& store, common::dns::Resolver& resolver, const common::Clock& clock,
+          std::function<SpoolReader::Server()> server);
   ~Folders();
   /// Error: this spool is not looked after, and why.
   std::expected<void, std::string> start(const std::filesystem::path& spool);
@@ -38,9 +40,9 @@ class Folders {
   void add_status(nlohmann::json& status) const;
 
  private:
-  asio::io_context context_{1};
-  asio::executor_work_guard<asio::io_context::executor_type> work_;
+  std::unique_ptr<common::net::Worker> worker_;
   SpoolReader reader_;
+  Entrance entrance_;
   mailstore::Store& store_;
   std::optional<Taker> spool_;
   std::thread thread_;

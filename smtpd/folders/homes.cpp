@@ -45,13 +45,15 @@ struct Homes::Place {
   std::optional<Taker> taker;
 };
 
-Homes::Homes(mailstore::Store& store, const common::Clock& clock, std::function<BadmailCounts()> elsewhere)
+Homes::Homes(mailstore::Store& store, common::dns::Resolver& resolver, const common::Clock& clock,
+             std::function<BadmailCounts()> elsewhere)
     : store_(store),
       clock_(clock),
       elsewhere_(std::move(elsewhere)),
-      work_(asio::make_work_guard(context_)),
-      again_(context_),
-      watch_(context_) {}
+      worker_(std::make_unique<common::net::Worker>(clock)),
+      entrance_({store, *worker_, resolver}, "pickup", Entrance::Refused::file),
+      again_(worker_->context()),
+      watch_(worker_->context()) {}
 
 Homes::~Homes() {
   stop(std::chrono::milliseconds{0});
@@ -72,15 +74,15 @@ std::expected<void, std::string> Homes::start(std::vector<Setup> servers) {
     places_.emplace(name, std::move(place));
   }
   count_waiting();
-  asio::co_spawn(context_, watch_drops(), asio::detached);
-  asio::co_spawn(context_, look_regularly(), asio::detached);
+  asio::co_spawn(worker_->context(), watch_drops(), asio::detached);
+  asio::co_spawn(worker_->context(), look_regularly(), asio::detached);
   thread_ = std::thread([this] {
     // Signals are the main thread's.
     sigset_t all;
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, nullptr);
     pthread_setname_np(pthread_self(), "folders");
-    context_.run();
+    worker_->run();
   });
   return {};
 }
@@ -93,29 +95,27 @@ std::expected<void, std::string> Homes::open(Place& place) {
     place.setup.drop->count();
   }
   if (home.pickup.empty()) return {};
-  place.reader.emplace(store_, clock_, place.setup.terms, place.setup.drop);
+  place.reader.emplace(store_, clock_, place.setup.in_force);
   Taker::Setup setup;
   setup.folder = home.pickup;
   setup.source = "pickup of " + place.setup.server;
   setup.read = [&place](const OpenedFile& file) { return place.reader->read(file); };
-  setup.told = [this, &place](const OpenedFile& file, const mailstore::Envelope& envelope, mailstore::MessageId id,
-                              std::uint64_t octets) {
-    taken_.fetch_add(1, std::memory_order_relaxed);
-    log::info("message.accepted", {{"id", mailstore::format_id(id)},
-                                   {"from", envelope.reverse_path},
-                                   {"owners", std::uint64_t{envelope.owners.size()}},
-                                   {"remotes", std::uint64_t{envelope.remotes.size()}},
-                                   {"size", octets},
-                                   {"peer", fmt::format("uid {}", file.owner())},
-                                   {"by", "pickup"},
-                                   {"server", place.setup.server}});
+  setup.accept = [this](const OpenedFile& file, Message message, std::string origin) {
+    return accept(file, std::move(message), std::move(origin));
   };
   setup.refused = [this, &place](int folder, const std::string& name, const Unread& unread) {
     return refuse(place.setup.server, place.badmail, folder, name, unread);
   };
   setup.look_again = look_again;
-  place.taker.emplace(context_, store_, std::move(setup));
+  place.taker.emplace(worker_->context(), store_, std::move(setup));
   return place.taker->start();
+}
+
+asio::awaitable<std::optional<Unread>> Homes::accept(const OpenedFile& file, Message message, std::string origin) {
+  auto accepting = entrance_.accept(file, std::move(message), std::move(origin));
+  auto unread = co_await std::move(accepting);
+  if (!unread) taken_.fetch_add(1, std::memory_order_relaxed);
+  co_return unread;
 }
 
 void Homes::watch_drop(const Place& place) {
@@ -137,7 +137,7 @@ bool Homes::refuse(const std::string& server, BadmailFolder& badmail, int folder
 }
 
 void Homes::reload(std::vector<Setup> servers) {
-  asio::post(context_, [this, servers = std::move(servers)]() mutable {
+  asio::post(worker_->context(), [this, servers = std::move(servers)]() mutable {
     std::map<std::string, std::unique_ptr<Place>, std::less<>> next;
     std::vector<std::unique_ptr<Place>> fresh;
     for (auto& server : servers) {
@@ -179,16 +179,16 @@ void Homes::stop(std::chrono::milliseconds grace) {
       if (place->taker) place->taker->stop();
     }
     const auto busy = [](const auto& place) { return place->taker && !place->taker->idle(); };
-    asio::steady_timer timer{context_};
+    asio::steady_timer timer{worker_->context()};
     while (std::chrono::steady_clock::now() < until &&
            (std::ranges::any_of(leaving_, busy) ||
             std::ranges::any_of(places_, [&](const auto& each) { return busy(each.second); }))) {
       timer.expires_after(step);
       co_await timer.async_wait(awaitable);
     }
-    context_.stop();
+    worker_->stop();
   };
-  asio::co_spawn(context_, end, asio::detached);
+  asio::co_spawn(worker_->context(), end, asio::detached);
   thread_.join();
 }
 
@@ -207,7 +207,7 @@ void Homes::add_status(nlohmann::json& status) const {
 
 /// What programs take out of drop makes room there.
 asio::awaitable<void> Homes::watch_drops() {
-  asio::steady_timer timer{context_};
+  asio::steady_timer timer{worker_->context()};
   while (!stopping_) {
     const auto [error] = co_await watch_.async_wait(asio::posix::stream_descriptor::wait_read, awaitable);
     if (error || stopping_) co_return;

@@ -2,8 +2,6 @@
 
 #include <array>
 #include <asio/awaitable.hpp>
-#include <asio/executor_work_guard.hpp>
-#include <asio/io_context.hpp>
 #include <asio/posix/stream_descriptor.hpp>
 #include <asio/steady_timer.hpp>
 #include <atomic>
@@ -21,6 +19,8 @@
 #include <vector>
 
 #include "common/clock.hpp"
+#include "common/dns/resolver.hpp"
+#include "common/net/worker.hpp"
 
 #include "mailstore/queue.hpp"
 #include "mailstore/store.hpp"
@@ -28,6 +28,7 @@
 #include "smtpd/folders/badmail.hpp"
 #include "smtpd/folders/badmail_folder.hpp"
 #include "smtpd/folders/drop_folder.hpp"
+#include "smtpd/folders/entrance.hpp"
 #include "smtpd/folders/home.hpp"
 #include "smtpd/folders/pickup_reader.hpp"
 #include "smtpd/folders/taker.hpp"
@@ -42,11 +43,12 @@ class Homes {
     std::string server;
     Home home;  ///< empty: the server has none, and may have badmail in the queue
     std::uint64_t badmail_size = 0;
-    std::function<std::shared_ptr<const Terms>()> terms;  ///< those in force
-    std::shared_ptr<DropFolder> drop;                     ///< null: none
+    std::function<PickupReader::Server()> in_force;  ///< the server as it is now
+    std::shared_ptr<DropFolder> drop;                ///< null: none
   };
-  /// `elsewhere`: badmail that others counted, any thread. `store` outlives it.
-  Homes(mailstore::Store& store, const common::Clock& clock, std::function<BadmailCounts()> elsewhere);
+  /// `elsewhere`: badmail that others counted, any thread. `store` outlives it, `resolver` what is under way.
+  Homes(mailstore::Store& store, common::dns::Resolver& resolver, const common::Clock& clock,
+        std::function<BadmailCounts()> elsewhere);
   ~Homes();
   /// Error: a sentence.
   std::expected<void, std::string> start(std::vector<Setup> servers);
@@ -59,6 +61,7 @@ class Homes {
  private:
   struct Place;
   std::expected<void, std::string> open(Place& place);
+  asio::awaitable<std::optional<Unread>> accept(const OpenedFile& file, Message message, std::string origin);
   void watch_drop(const Place& place);
   bool refuse(const std::string& server, BadmailFolder& badmail, int folder, const std::string& name,
               const Unread& unread);
@@ -72,8 +75,8 @@ class Homes {
   mailstore::Store& store_;
   const common::Clock& clock_;
   std::function<BadmailCounts()> elsewhere_;
-  asio::io_context context_{1};
-  asio::executor_work_guard<asio::io_context::executor_type> work_;
+  std::unique_ptr<common::net::Worker> worker_;
+  Entrance entrance_;
   asio::steady_timer again_;
   asio::posix::stream_descriptor watch_;
   std::map<std::string, std::unique_ptr<Place>, std::less<>> places_;

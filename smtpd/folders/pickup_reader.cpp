@@ -9,14 +9,12 @@
 #include <chrono>
 #include <cstring>
 #include <optional>
-#include <set>
 #include <utility>
 
 #include "smtpd/protocol/reply.hpp"
 #include "smtpd/protocol/trace.hpp"
-#include "smtpd/routing/forwarding.hpp"
-#include "smtpd/routing/resolver.hpp"
 #include "smtpd/session/incoming_message.hpp"
+#include "smtpd/session/lookups.hpp"
 
 namespace smtpd::folders {
 namespace {
@@ -48,28 +46,6 @@ bool is_being_written(const OpenedFile& file, std::chrono::system_clock::time_po
   return changed <= now && now - changed < left_alone;
 }
 
-std::expected<void, mailstore::Error> add_recipient(mailstore::DirectoryView& directory, const common::Address& address,
-                                                    const Terms& terms, mailstore::Envelope& envelope,
-                                                    std::set<std::string>& seen, bool& drop) {
-  auto found = routing::resolve(directory, address, terms.default_domain, routing::Relay::allowed);
-  if (!found) return std::unexpected(std::move(found.error()));
-  // Nobody's: reported by who reports.
-  if (found->outcome != routing::Outcome::found) found->remotes = {{common::format_address(address), {}, {}}};
-  drop = drop || found->drop;
-  for (auto& target : found->targets) {
-    if (!seen.insert(target.address).second) continue;
-    mailstore::Owner owner;
-    owner.mailbox = target.mailbox;
-    owner.delivered_to = std::move(target.address);
-    envelope.owners.push_back(std::move(owner));
-  }
-  for (auto& remote : found->remotes) {
-    if (!seen.insert(remote.address).second) continue;
-    envelope.remotes.push_back(routing::make_remote(std::move(remote), envelope.reverse_path, {}));
-  }
-  return {};
-}
-
 bool has_eight_bit(std::string_view octets) {
   return std::ranges::any_of(octets, [](char octet) { return static_cast<unsigned char>(octet) >= 0x80; });
 }
@@ -98,9 +74,33 @@ class PickupReader::Source {
   std::string piece_ = std::string(piece_octets, '\0');
 };
 
+/// nullopt: they are in the envelope, with what they bring along.
+std::optional<Unread> PickupReader::find_people(const PickupHead& head, const VirtualServer& server,
+                                                Transaction& transaction) {
+  constexpr std::string_view unknown = "the directory could not be read";
+  transaction.envelope.server = server.terms.server;
+  transaction.envelope.reverse_path = head.reverse_path;
+  if (server.filters) transaction.asked.emplace();
+  const auto directory = store_.directory();
+  if (auto sender = common::parse_address(head.reverse_path); sender && !head.reverse_path.empty()) {
+    const CheckSender question{std::move(*sender), std::nullopt};
+    if (!find_sender(*directory, server, question, transaction))
+      return Unread{Unread::Why::trouble, std::string{unknown}};
+  }
+  for (const auto& address : head.recipients) {
+    transaction.envelope.utf8 = transaction.envelope.utf8 || !address.ascii;
+    CheckRecipient question{.recipient = address, .relay = routing::Relay::allowed};
+    auto found = find_recipient(*directory, clock_, server, question);
+    if (!found) return Unread{Unread::Why::trouble, std::string{unknown}};
+    if (found->outcome != routing::Outcome::found) found = to_be_queued(address, std::move(*found));
+    if (!transaction.add(question, std::move(*found))) return broken("it has too many recipients");
+  }
+  return std::nullopt;
+}
+
 asio::awaitable<Reading> PickupReader::read(const OpenedFile& file) {
-  const auto terms = terms_();
-  if (!terms) co_return later("its virtual server is gone");
+  auto server = server_();
+  if (!server) co_return later("its virtual server is gone");
   if (is_being_written(file, clock_.wall())) co_return Unread{Unread::Why::busy, {}};
   Source source{file.descriptor()};
   std::string text;
@@ -112,27 +112,13 @@ asio::awaitable<Reading> PickupReader::read(const OpenedFile& file) {
     if (text.size() > head_limit) co_return broken("its header section is too long");
   }
   if (text.empty()) co_return broken("it is empty");
-  auto head = parse_pickup_head(text, terms->default_domain);
+  auto head = parse_pickup_head(text, server->terms.default_domain);
   if (!head) co_return broken(std::move(head.error().why), head.error().cause);
 
-  mailstore::Envelope envelope;
-  envelope.server = terms->server;
-  envelope.reverse_path = std::move(head->reverse_path);
-  bool drop = false;
-  {
-    const auto directory = store_.directory();
-    std::set<std::string> seen;
-    for (const auto& address : head->recipients) {
-      envelope.utf8 = envelope.utf8 || !address.ascii;
-      if (auto added = add_recipient(*directory, address, *terms, envelope, seen, drop); !added)
-        co_return later(std::move(added.error().detail));
-    }
-  }
-  constexpr std::size_t recipient_limit = 0xffff;
-  if (envelope.owners.size() > recipient_limit || envelope.remotes.size() > recipient_limit)
-    co_return broken("it has too many recipients");
+  Transaction transaction;
+  if (auto unread = find_people(*head, *server, transaction)) co_return std::move(*unread);
 
-  auto dots = terms->pickup_dots;
+  auto dots = server->terms.pickup_dots;
   if (dots == DotStuffed::unknown) dots = head->dots;
   if (dots == DotStuffed::unknown) {
     DotScan scan;
@@ -146,18 +132,16 @@ asio::awaitable<Reading> PickupReader::read(const OpenedFile& file) {
     dots = scan.stuffed() ? DotStuffed::yes : DotStuffed::no;
   }
   source.go_to(head->octets);
-  auto reading = read_message(file, source, *terms, std::move(envelope), std::move(head->header), dots);
-  auto done = co_await std::move(reading);
-  if (const auto* message = std::get_if<Message>(&done); message != nullptr && drop && drop_)
-    drop_->expect(message->facts.octets);
-  co_return done;
+  auto reading = read_message(file, source, std::move(server), std::move(transaction), std::move(head->header), dots);
+  co_return co_await std::move(reading);
 }
 
-asio::awaitable<Reading> PickupReader::read_message(const OpenedFile& file, Source& source, const Terms& terms,
-                                                    mailstore::Envelope envelope, std::string head, DotStuffed dots) {
+asio::awaitable<Reading> PickupReader::read_message(const OpenedFile& file, Source& source, Server server,
+                                                    Transaction transaction, std::string head, DotStuffed dots) {
+  const auto& terms = server->terms;
   auto beginning = store_.begin();
   auto draft = co_await std::move(beginning);
-  if (!draft) co_return later(std::move(draft.error().detail));
+  if (!draft) co_return Unread{Unread::Why::trouble, std::move(draft.error().detail)};
   const auto id = mailstore::format_id(draft->id());
   const auto now = std::chrono::floor<std::chrono::seconds>(clock_.wall());
   Trace trace;
@@ -175,8 +159,12 @@ asio::awaitable<Reading> PickupReader::read_message(const OpenedFile& file, Sour
   limits.bare_newline = BareNewline::normalize;
   MissingFields missing{format_date_field(now), format_message_id_field(id, terms.hostname)};
   const bool stuffed = dots == DotStuffed::yes;
-  IncomingMessage incoming{std::move(*draft), format_received(trace), limits, std::move(missing),
-                           stuffed ? Framing::dotted : Framing::counted};
+  IncomingMessage incoming{std::move(*draft),
+                           format_received(trace),
+                           limits,
+                           std::move(missing),
+                           stuffed ? Framing::dotted : Framing::counted,
+                           transaction.wants_header() ? Header::kept : Header::passes};
   CrlfEnds ends;
   std::string lines;
   std::string last;  // two octets
@@ -185,7 +173,7 @@ asio::awaitable<Reading> PickupReader::read_message(const OpenedFile& file, Sour
   while (more && !incoming.fault()) {
     lines.clear();
     ends.feed(piece, lines);
-    envelope.eight_bit = envelope.eight_bit || has_eight_bit(piece);
+    transaction.envelope.eight_bit = transaction.envelope.eight_bit || has_eight_bit(piece);
     const auto taken = incoming.feed(lines);
     if (incoming.complete()) {
       // Behind the dot there is nothing, or it ended too early.
@@ -201,7 +189,7 @@ asio::awaitable<Reading> PickupReader::read_message(const OpenedFile& file, Sour
       auto spilling = incoming.spill();
       co_await std::move(spilling);
     }
-    if (incoming.trouble()) co_return later(incoming.trouble()->detail);
+    if (incoming.trouble()) co_return Unread{Unread::Why::trouble, incoming.trouble()->detail};
     const auto next = source.next();
     if (!next) co_return later(std::strerror(errno));
     piece = *next;
@@ -217,7 +205,8 @@ asio::awaitable<Reading> PickupReader::read_message(const OpenedFile& file, Sour
                      *fault == Cause::too_many_hops ? BadmailCause::hop_count : BadmailCause::bad_pickup_file);
   }
   const auto facts = incoming.facts();
-  Message message{incoming.take(), std::move(envelope), facts};
+  auto header = incoming.take_header();
+  Message message{incoming.take(), std::move(transaction), facts, std::move(header), std::move(server)};
   co_return std::move(message);
 }
 

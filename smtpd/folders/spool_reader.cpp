@@ -12,6 +12,7 @@
 #include "smtpd/protocol/reply.hpp"
 #include "smtpd/protocol/trace.hpp"
 #include "smtpd/session/incoming_message.hpp"
+#include "smtpd/session/lookups.hpp"
 
 namespace smtpd::folders {
 namespace {
@@ -55,23 +56,25 @@ struct SpoolReader::Envelope {
   Source source;
   std::string rest;
   Transaction transaction;
+  std::string parameters;
 };
 
-SpoolReader::SpoolReader(mailstore::Store& store, const common::Clock& clock,
-                         std::function<std::shared_ptr<const Terms>()> terms)
-    : store_(store), clock_(clock), terms_(std::move(terms)) {}
+SpoolReader::SpoolReader(mailstore::Store& store, const common::Clock& clock, std::function<Server()> server)
+    : store_(store), clock_(clock), server_(std::move(server)) {}
 
 asio::awaitable<Reading> SpoolReader::read(const OpenedFile& file) {
-  const auto terms = terms_();
-  if (!terms) co_return later("no server of kind smtp is configured");
-  const auto resolve = [&](const CheckRecipient& question) -> std::expected<routing::Resolution, std::string> {
-    const auto directory = store_.directory();
-    auto found = routing::resolve(*directory, question.recipient, terms->default_domain, question.relay);
-    if (!found) return std::unexpected(std::move(found.error().detail));
-    return std::move(*found);
+  auto server = server_();
+  if (!server) co_return later("no server of kind smtp is configured");
+  SpoolEnvelope::Desk desk;
+  desk.find_sender = [&](const CheckSender& question, Transaction& transaction) {
+    return find_sender(*store_.directory(), *server, question, transaction);
   };
-  SpoolEnvelope said{*terms};
-  Envelope envelope{Source{file.descriptor()}, {}, {}};
+  desk.find_recipient = [&](const CheckRecipient& question) {
+    return find_recipient(*store_.directory(), clock_, *server, question);
+  };
+  const auto asked = server->filters ? SpoolEnvelope::Asked::kept : SpoolEnvelope::Asked::forgotten;
+  SpoolEnvelope said{server->terms, asked, std::move(desk)};
+  Envelope envelope{Source{file.descriptor()}, {}, {}, {}};
   for (bool data = false; !data;) {
     const auto end = envelope.rest.find("\r\n");
     if (end == std::string::npos) {
@@ -82,7 +85,7 @@ asio::awaitable<Reading> SpoolReader::read(const OpenedFile& file) {
       envelope.rest += *piece;
       continue;
     }
-    const auto taken = said.take(std::string_view{envelope.rest}.substr(0, end), resolve);
+    const auto taken = said.take(std::string_view{envelope.rest}.substr(0, end));
     if (!taken) {
       const bool wait = taken.error().why == SpoolEnvelope::Fault::Why::later;
       co_return wait ? later(taken.error().text) : broken("its envelope: " + taken.error().text);
@@ -91,14 +94,16 @@ asio::awaitable<Reading> SpoolReader::read(const OpenedFile& file) {
     envelope.rest.erase(0, end + 2);
   }
   envelope.transaction = std::move(said.transaction());
-  auto reading = read_body(file, std::move(envelope), *terms);
+  envelope.parameters = said.parameters();
+  auto reading = read_body(file, std::move(envelope), std::move(server));
   co_return co_await std::move(reading);
 }
 
-asio::awaitable<Reading> SpoolReader::read_body(const OpenedFile& file, Envelope envelope, const Terms& terms) {
+asio::awaitable<Reading> SpoolReader::read_body(const OpenedFile& file, Envelope envelope, Server server) {
+  const auto& terms = server->terms;
   auto beginning = store_.begin();
   auto draft = co_await std::move(beginning);
-  if (!draft) co_return later(std::move(draft.error().detail));
+  if (!draft) co_return Unread{Unread::Why::trouble, std::move(draft.error().detail)};
   const auto id = mailstore::format_id(draft->id());
   const auto now = std::chrono::floor<std::chrono::seconds>(clock_.wall());
   Trace trace;
@@ -115,7 +120,9 @@ asio::awaitable<Reading> SpoolReader::read_body(const OpenedFile& file, Envelope
   limits.hops = terms.hops;
   limits.bare_newline = terms.bare_newline;
   MissingFields missing{format_date_field(now), format_message_id_field(id, terms.hostname)};
-  IncomingMessage incoming{std::move(*draft), format_received(trace), limits, std::move(missing), Framing::counted};
+  IncomingMessage incoming{
+      std::move(*draft),  format_received(trace), limits,
+      std::move(missing), Framing::counted,       envelope.transaction.wants_header() ? Header::kept : Header::passes};
   std::optional<std::string_view> piece = envelope.rest;
   while (!incoming.fault()) {
     incoming.feed(*piece);
@@ -123,7 +130,7 @@ asio::awaitable<Reading> SpoolReader::read_body(const OpenedFile& file, Envelope
       auto spilling = incoming.spill();
       co_await std::move(spilling);
     }
-    if (incoming.trouble()) co_return later(incoming.trouble()->detail);
+    if (incoming.trouble()) co_return Unread{Unread::Why::trouble, incoming.trouble()->detail};
     piece = envelope.source.next();
     if (!piece) co_return later(std::strerror(errno));
     if (piece->empty()) break;
@@ -131,7 +138,9 @@ asio::awaitable<Reading> SpoolReader::read_body(const OpenedFile& file, Envelope
   incoming.finish();
   if (const auto fault = incoming.fault()) co_return broken(format_code(*fault));
   const auto facts = incoming.facts();
-  Message message{incoming.take(), std::move(envelope.transaction.envelope), facts};
+  auto header = incoming.take_header();
+  Message message{incoming.take(),   std::move(envelope.transaction), facts, std::move(header),
+                  std::move(server), std::move(envelope.parameters)};
   co_return std::move(message);
 }
 

@@ -9,7 +9,7 @@
 #include "mailstore/store.hpp"
 
 #include "smtpd/folders/taker.hpp"
-#include "smtpd/session/terms.hpp"
+#include "smtpd/session/virtual_server.hpp"
 
 namespace smtpd::folders {
 
@@ -17,8 +17,9 @@ namespace smtpd::folders {
 /// message to the end of the file.
 class SpoolReader {
  public:
-  /// `terms`: those in force for programs of this machine; null: there is no server for them.
-  SpoolReader(mailstore::Store& store, const common::Clock& clock, std::function<std::shared_ptr<const Terms>()> terms);
+  using Server = std::shared_ptr<const VirtualServer>;
+  /// `server`: the one in force for programs of this machine; null: there is none.
+  SpoolReader(mailstore::Store& store, const common::Clock& clock, std::function<Server()> server);
 
   /// Its program was told that the message is taken. So a recipient that would be refused at the socket goes into the
   /// queue, whose scheduler finds the same and reports it to the sender.
@@ -26,11 +27,11 @@ class SpoolReader {
 
  private:
   struct Envelope;
-  asio::awaitable<Reading> read_body(const OpenedFile& file, Envelope envelope, const Terms& terms);
+  asio::awaitable<Reading> read_body(const OpenedFile& file, Envelope envelope, Server server);
 
   mailstore::Store& store_;
   const common::Clock& clock_;
-  std::function<std::shared_ptr<const Terms>()> terms_;
+  std::function<Server()> server_;
 };
 
 }  // namespace smtpd::folders

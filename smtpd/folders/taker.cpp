@@ -33,6 +33,8 @@ constexpr std::size_t at_once = 128;
 constexpr std::size_t forgotten_at_once = 256;
 /// Files that are refused are remembered up to here, so that each is told once.
 constexpr std::size_t refused_limit = 10'000;
+/// When the store has no room, or a filter is gone: no file has better luck than the one before.
+constexpr std::chrono::seconds rest_after_trouble{5};
 /// Of a file that is in the store, until it is unlinked.
 constexpr std::string_view hidden_front = ".taken ";
 
@@ -127,7 +129,9 @@ void Taker::look() {
 }
 
 void Taker::add(std::string name) {
-  if (stopping_ || name.empty() || name.front() == '.' || !names_.insert(name).second) return;
+  if (stopping_ || name.empty() || name.front() == '.') return;
+  // The next look finds it.
+  if (std::chrono::steady_clock::now() < resting_until_ || !names_.insert(name).second) return;
   queue_.push_back(std::move(name));
   go_on();
 }
@@ -149,7 +153,8 @@ void Taker::go_on() {
     });
   }
   const bool rest = under_way_ == 0 && queue_.empty();
-  if (rest && std::exchange(first_look_, false)) {
+  // A look that was broken off has not seen all that is there.
+  if (rest && !stopping_ && std::exchange(first_look_, false)) {
     // Their files are gone: it was between unlink and here that the last one ended.
     away_.insert(away_.end(), left_over_.begin(), left_over_.end());
     left_over_.clear();
@@ -198,30 +203,30 @@ asio::awaitable<bool> Taker::accept(const OpenedFile& file, const std::string& n
   auto beginning = setup_.read(file);
   auto reading = co_await std::move(beginning);
   if (const auto* unread = std::get_if<Unread>(&reading)) {
-    if (unread->why == Unread::Why::broken) {
-      refuse(name, origin, *unread);
-    } else if (unread->why == Unread::Why::later) {
-      log::warning("folder.waits", {{"source", setup_.source}, {"file", name}, {"why", unread->text}});
-    }
+    leave(name, origin, *unread);
     co_return false;
   }
   setup_.passed(Moment::read);
-  auto& message = std::get<Message>(reading);
-  const auto id = message.draft.id();
-  const auto octets = message.facts.octets;
-  const auto envelope = message.envelope;
-  auto accepting = store_.accept_once(std::move(message.draft), std::move(message.envelope), message.facts, origin);
-  const auto accepted = co_await std::move(accepting);
-  if (!accepted) {
-    // `exists`: the same file under another name was quicker.
-    if (accepted.error().code == mailstore::Errc::exists) co_return true;
-    log::warning("folder.waits", {{"source", setup_.source}, {"file", name}, {"why", accepted.error().detail}});
+  auto accepting = setup_.accept(file, std::get<Message>(std::move(reading)), origin);
+  const auto unread = co_await std::move(accepting);
+  if (unread) {
+    leave(name, origin, *unread);
     co_return false;
   }
   taken_.fetch_add(1, std::memory_order_relaxed);
-  setup_.told(file, envelope, id, octets);
   setup_.passed(Moment::committed);
   co_return true;
+}
+
+/// A file that is not taken, now or ever.
+void Taker::leave(const std::string& name, const std::string& origin, const Unread& unread) {
+  if (unread.why == Unread::Why::broken) return refuse(name, origin, unread);
+  if (unread.why == Unread::Why::busy) return;
+  log::warning("folder.waits", {{"source", setup_.source}, {"file", name}, {"why", unread.text}});
+  if (unread.why != Unread::Why::trouble || first_look_) return;
+  resting_until_ = std::chrono::steady_clock::now() + rest_after_trouble;
+  for (const auto& waiting : queue_) names_.erase(waiting);
+  queue_.clear();
 }
 
 void Taker::put_away(const std::string& name, std::string origin) {

@@ -13,6 +13,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -23,6 +24,8 @@
 
 #include "smtpd/folders/badmail.hpp"
 #include "smtpd/folders/opened_file.hpp"
+#include "smtpd/session/transaction.hpp"
+#include "smtpd/session/virtual_server.hpp"
 
 namespace smtpd::folders {
 
@@ -30,15 +33,20 @@ namespace smtpd::folders {
 /// A message, to be accepted.
 struct Message {
   mailstore::Draft draft;
-  mailstore::Envelope envelope;
+  Transaction transaction;
   mailstore::BodyFacts facts;
+  std::string header;  ///< its beginning, where Transaction::wants_header()
+  /// Whose terms hold for it; Transaction::asked is kept if that has filters.
+  std::shared_ptr<const VirtualServer> server;
+  std::string parameters{};  ///< of MAIL, for filters
 };
-/// It is none, and will be none; or the store could not, and it waits.
+/// It is none, and will be none; or it waits.
 struct Unread {
   enum class Why : std::uint8_t {
     broken,
     later,
-    busy,  ///< somebody still writes it
+    trouble,  ///< of ours: the others have to wait as well
+    busy,     ///< somebody still writes it
   } why = Why::broken;
   std::string text;
   BadmailCause cause = BadmailCause::bad_pickup_file;  ///< of one that is broken, where badmail is counted
@@ -66,8 +74,8 @@ class Taker {
     std::string source;  ///< a short name for the folder: of its files in the log and in the store
     /// Reads a file that was opened.
     std::function<asio::awaitable<Reading>(const OpenedFile&)> read;
-    /// The message of a file is in the store; for the log.
-    std::function<void(const OpenedFile&, const mailstore::Envelope&, mailstore::MessageId, std::uint64_t octets)> told;
+    /// Has its message accepted, once for the origin (Store::accept_once). nullopt: it is in the store.
+    std::function<asio::awaitable<std::optional<Unread>>(const OpenedFile&, Message, std::string origin)> accept;
     /// Puts what is no message elsewhere; false: it stays.
     std::function<bool(int folder, const std::string& name, const Unread&)> refused =
         [](int, const std::string&, const Unread&) { return false; };
@@ -98,6 +106,7 @@ class Taker {
   asio::awaitable<bool> accept(const OpenedFile& file, const std::string& name, const std::string& origin);
   void put_away(const std::string& name, std::string origin);
   asio::awaitable<void> settle();
+  void leave(const std::string& name, const std::string& origin, const Unread& unread);
   void refuse(const std::string& name, const std::string& origin, const Unread& unread);
   void clear_away();
 
@@ -113,6 +122,7 @@ class Taker {
   std::vector<std::string> away_;               ///< origins whose files are unlinked
   std::set<std::string> left_over_;             ///< remembered from before the start, and not found so far
   std::size_t under_way_ = 0;
+  std::chrono::steady_clock::time_point resting_until_{};
   bool settling_ = false;
   bool first_look_ = true;
   bool stopping_ = false;

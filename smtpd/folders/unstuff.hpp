@@ -9,11 +9,16 @@ namespace smtpd::folders {
 class Unstuff {
  public:
   void feed(std::string_view stored, std::string& out) {
-    for (const char octet : stored) {
-      if (octet != '.' || !line_start_) out += octet;
-      line_start_ = octet == '\n' && before_ == '\r';
-      before_ = octet;
+    if (stored.empty()) return;
+    std::size_t from = line_start_ && stored.front() == '.' ? 1 : 0;
+    for (auto at = stored.find("\n.", from); at != std::string_view::npos; at = stored.find("\n.", at + 2)) {
+      if ((at == 0 ? before_ : stored[at - 1]) != '\r') continue;
+      out += stored.substr(from, at + 1 - from);
+      from = at + 2;
     }
+    out += stored.substr(from);
+    line_start_ = stored.back() == '\n' && (stored.size() == 1 ? before_ : stored[stored.size() - 2]) == '\r';
+    before_ = stored.back();
   }
 
  private:

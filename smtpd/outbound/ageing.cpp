@@ -99,8 +99,8 @@ asio::awaitable<void> Scheduler::expire(Run& run) {
         break;
       }
       const auto* plan = plan_of(*plans, recipient.server);
-      // Badmail has no time that could be over: nobody is left to be told.
-      if (plan == nullptr || is_in_hand(recipient) || is_badmail(recipient)) continue;
+      // Badmail has no time that could be over: nobody is left to be told. What may lie in a drop folder did not fail.
+      if (plan == nullptr || is_in_hand(recipient) || is_badmail(recipient) || !recipient.placing.empty()) continue;
       if (!is_expired(run.schedule_of(*plan), at, accepted)) continue;
       auto attempt = expired_attempt(last_words(run, domain_last, recipient), at);
       log::info("message.failed", {{"id", mailstore::format_id(recipient.name.id)},
@@ -127,7 +127,7 @@ Time Scheduler::next_age(const Run& run) {
       bool found = false;
       for (const auto& recipient : page->recipients) {
         const auto* plan = plan_of(*plans, recipient.server);
-        if (plan == nullptr || is_badmail(recipient)) continue;
+        if (plan == nullptr || is_badmail(recipient) || !recipient.placing.empty()) continue;
         const std::optional<std::chrono::milliseconds> wait = when(run.schedule_of(*plan), recipient);
         if (!wait) continue;
         found = true;

@@ -10,6 +10,7 @@
 #include "smtpd/outbound/scheduler_run.hpp"
 #include "smtpd/protocol/xtext.hpp"
 #include "smtpd/routing/forwarding.hpp"
+#include "smtpd/session/transaction.hpp"
 
 /// One message to some recipients of one domain: the way is worked out anew from the live directory, then it goes.
 namespace smtpd::outbound {
@@ -177,7 +178,7 @@ asio::awaitable<void> Scheduler::attempt(Run& run, Group group) {
       continue;
     }
     if (found.outcome == routing::Outcome::found) {
-      co_await expand(recipient, remote_of(group.remotes, recipient), envelope, *opened, std::move(found));
+      co_await expand(*plan, recipient, remote_of(group.remotes, recipient), envelope, *opened, std::move(found));
       continue;
     }
     mailstore::Attempt attempt;
@@ -482,31 +483,30 @@ asio::awaitable<void> Scheduler::wait_for_room(Run& run, const ServerPlan& plan,
 }
 
 /// It goes on under the id of a copy, to mailboxes of ours or to other addresses.
-asio::awaitable<void> Scheduler::expand(const mailstore::QueuedRecipient& recipient, const mailstore::Remote& before,
-                                        const mailstore::Envelope& envelope, const mailstore::OpenMessage& message,
-                                        routing::Resolution found) {
+asio::awaitable<void> Scheduler::expand(const ServerPlan& plan, const mailstore::QueuedRecipient& recipient,
+                                        const mailstore::Remote& before, const mailstore::Envelope& envelope,
+                                        const mailstore::OpenMessage& message, routing::Resolution found) {
   auto copying = queue_.copy(recipient.name.id);
   auto draft = co_await std::move(copying);
   if (!draft) {
     log::error("queue.failed", {{"id", mailstore::format_id(recipient.name.id)}, {"why", draft.error().detail}});
     co_return;
   }
-  auto onward = envelope;
-  for (auto& target : found.targets) {
-    mailstore::Owner owner;
-    owner.mailbox = target.mailbox;
-    owner.delivered_to = std::move(target.address);
-    owner.original_recipient = before.original_recipient;
-    owner.notify = recipient.notify;
-    onward.owners.push_back(std::move(owner));
-  }
   for (auto& next : found.remotes) {
     // What led here before still holds where nothing else leads on.
     if (next.by.empty()) next.by = before.sent_on_by;
     if (next.returns_to.empty()) next.returns_to = before.returns_to;
-    onward.remotes.push_back(
-        routing::make_remote(std::move(next), envelope.reverse_path, {recipient.notify, before.original_recipient}));
   }
+  // As at acceptance, but that its domain had its copies then, and nobody answers twice.
+  found.responders.clear();
+  found.journals.clear();
+  Transaction onward;
+  onward.envelope = envelope;
+  CheckRecipient asked;
+  if (auto address = common::parse_address(recipient.address)) asked.recipient = std::move(*address);
+  asked.notify = recipient.notify;
+  asked.original_recipient = before.original_recipient;
+  onward.add(asked, std::move(found));
   mailstore::Attempt attempt;
   attempt.at = now();
   attempt.answer = {0, "2.1.5", "its domain is ours now, or leads on"};
@@ -517,7 +517,8 @@ asio::awaitable<void> Scheduler::expand(const mailstore::QueuedRecipient& recipi
   const auto successor_id = mailstore::format_id(draft->id());
   std::vector<mailstore::Settlement> outcomes{
       {recipient.name, mailstore::Leaves{mailstore::QueueOutcome::expanded, std::move(attempt)}}};
-  auto settling = queue_.settle(std::move(outcomes), mailstore::Successor{std::move(*draft), std::move(onward), facts});
+  auto settling =
+      queue_.settle(std::move(outcomes), mailstore::Successor{std::move(*draft), std::move(onward.envelope), facts});
   const auto settled = co_await std::move(settling);
   if (!settled) {
     log::error("queue.failed", {{"id", mailstore::format_id(recipient.name.id)}, {"why", settled.error().detail}});
@@ -525,6 +526,10 @@ asio::awaitable<void> Scheduler::expand(const mailstore::QueuedRecipient& recipi
   }
   log::info("message.expanded",
             {{"id", mailstore::format_id(recipient.name.id)}, {"to", recipient.address}, {"successor", successor_id}});
+  // RFC 3461 5.2.7.3, 5.2.2: that it was expanded, or is in the mailbox, is for us to tell.
+  if (onward.successes.empty() || !settled->successor_taken) co_return;
+  auto reporting = reporter_.send(plan.reporting, recipient.name.id, envelope, message, std::move(onward.successes));
+  co_await std::move(reporting);
 }
 
 }  // namespace smtpd::outbound

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <asio/co_spawn.hpp>
 #include <utility>
 
 #include "common/log.hpp"
@@ -17,13 +18,17 @@ namespace {
 
 namespace log = common::log;
 
-constexpr std::size_t page_size = 150;
-/// Messages that are written and synced together.
-constexpr std::size_t most_at_once = 150;
+/// Messages that are written and synced together, and read from the queue together: what one commit settles.
+constexpr std::size_t most_at_once = 450;
 constexpr std::uint64_t octets_at_once = std::uint64_t{32} << 20U;
+/// One is written while others wait for the store.
+constexpr std::uint32_t most_batches = 3;
+/// Of those that go another way, at a time.
+constexpr std::uint32_t most_elsewhere = 10;
+/// Of a message, that are read with its envelope.
+constexpr std::size_t first_octets = 64 * 1024;
 /// A folder of this machine is asked again soon: nobody else is bothered.
 constexpr std::chrono::minutes folder_rest{1};
-constexpr std::size_t head_octets = 4096;
 
 mailstore::Attempt trouble_with(Time at, std::string what) {
   mailstore::Attempt attempt;
@@ -55,70 +60,117 @@ asio::awaitable<std::expected<void, std::string>> Scheduler::on_files(
 
 /// As do_round, for a domain whose mail goes into files.
 asio::awaitable<void> Scheduler::place_round(Run& run) {
-  const bool open = !held_ && !run.row.suspended;
+  run.folder_failed = false;
+  const bool open = !is_closed(run);
   const bool round = open && run.row.next_round <= now();
   std::optional<mailstore::QueuePlace> after;
   std::optional<mailstore::DuePlace> after_due;
-  for (bool more = false; !stopping_ && !run.over();) {
+  std::vector<Parcel> parcels;
+  std::uint64_t octets = 0;
+  for (bool more = false; !stopping_ && !run.folder_failed && open == !is_closed(run);) {
     if (!more) {
       auto& line = lines_[run.domain];
       auto arrived = std::exchange(line.arrived, std::nullopt);
       const bool everything = std::exchange(line.again, false);
-      if (!everything && !arrived) co_return;
+      if (!everything && !arrived) {
+        // What does not fill a batch waits for those under way: more comes to it meanwhile, and shares its syncs.
+        if (run.under_way > 0) {
+          co_await run.next_end();
+          continue;
+        }
+        if (parcels.empty()) break;
+        octets = 0;
+        launch_parcels(run, std::exchange(parcels, {}));
+        continue;
+      }
       after = everything ? std::nullopt : std::move(arrived);
       after_due.reset();
     }
     std::vector<mailstore::QueuedRecipient> recipients;
     if (round) {
-      auto page = queue_.ready(run.domain, now(), after, page_size);
-      if (!page) co_return;
+      auto page = queue_.ready(run.domain, now(), after, most_at_once);
+      if (!page) break;
       recipients = std::move(page->recipients);
       after = std::move(page->last);
       more = page->more;
     } else {
-      auto page = queue_.due(run.domain, now(), after_due, page_size);
-      if (!page) co_return;
+      auto page = queue_.due(run.domain, now(), after_due, most_at_once);
+      if (!page) break;
       recipients = std::move(page->recipients);
       after_due = page->last;
       more = page->more;
     }
-    std::vector<Parcel> parcels;
-    std::uint64_t octets = 0;
-    std::optional<mailstore::MessageId> last;
+    // Now, before anything waits: what is in hand at this moment was read because it is not settled yet.
+    std::vector<Parcel> found;
+    std::vector<Group> elsewhere;
     for (auto& recipient : recipients) {
       const auto id = recipient.name.id;
-      const bool elsewhere = recipient.state == mailstore::QueueState::bounce || !recipient.reroute.empty();
-      if (elsewhere && (open || recipient.reroute.empty())) {
-        Group group{id, recipient.server, recipient.reroute, {}};
-        group.recipients.push_back(std::move(recipient));
-        auto going = attempt(run, std::move(group));
-        co_await std::move(going);
+      const bool bounce = recipient.state == mailstore::QueueState::bounce;
+      if (!bounce && !open) continue;
+      Hold hold{*this};
+      if (!hold.take(recipient.name)) continue;
+      if (bounce || !recipient.reroute.empty()) {
+        hold.give_up();
+        elsewhere.push_back({id, recipient.server, recipient.reroute, 0, {}});
+        elsewhere.back().recipients.push_back(std::move(recipient));
         continue;
       }
-      if (!open || elsewhere || last == id) continue;
-      last = id;
-      // All of it that waits, though the page ends within.
-      auto all = queue_.recipients(id);
-      if (!all) co_return;
-      std::erase_if(*all, [&](const mailstore::QueuedRecipient& each) {
-        return each.name.domain != run.domain || each.state != mailstore::QueueState::waiting ||
-               !each.reroute.empty() || each.due > now();
-      });
-      if (all->empty()) continue;
-      octets += all->front().octets;
-      auto& parcel = parcels.emplace_back();
-      parcel.recipients = std::move(*all);
-      if (parcels.size() < most_at_once && octets < octets_at_once) continue;
-      auto placing = place(run, std::exchange(parcels, {}));
-      const bool placed = co_await std::move(placing);
-      if (!placed || stopping_) co_return;
-      octets = 0;
+      if (found.empty() || found.back().recipients.front().name.id != id) {
+        found.push_back({std::move(hold), {}, nullptr, {}, 0});
+      } else {
+        found.back().hold.join(std::move(hold));
+      }
+      found.back().recipients.push_back(std::move(recipient));
     }
-    if (parcels.empty()) continue;
-    auto placing = place(run, std::move(parcels));
-    const bool placed = co_await std::move(placing);
-    if (!placed) co_return;
+    for (auto& parcel : found) {
+      // Those of its recipients that another page would bring: by age they follow one another, by time they do not.
+      const bool whole = round && (!more || &parcel != &found.back());
+      if (!whole && !complete(run, parcel)) continue;
+      octets += parcel.recipients.front().octets;
+      parcels.push_back(std::move(parcel));
+      if (parcels.size() < most_at_once && octets < octets_at_once) continue;
+      while (run.under_way >= most_batches) co_await run.next_end();
+      if (stopping_ || run.folder_failed) break;
+      octets = 0;
+      launch_parcels(run, std::exchange(parcels, {}));
+    }
+    for (auto& group : elsewhere) {
+      while (run.under_way >= most_elsewhere) co_await run.next_end();
+      begin_attempt(run, std::move(group));
+    }
   }
+  while (run.under_way > 0) co_await run.next_end();
+}
+
+/// All recipients of a message that wait for the same file.
+mailstore::Result<void> Scheduler::complete(Run& run, Parcel& parcel) {
+  auto all = queue_.recipients(parcel.recipients.front().name.id);
+  if (!all) return std::unexpected(all.error());
+  for (auto& each : *all) {
+    if (each.name.domain != run.domain || each.state != mailstore::QueueState::waiting || !each.reroute.empty() ||
+        each.due > now() || !parcel.hold.take(each.name))
+      continue;
+    parcel.recipients.push_back(std::move(each));
+  }
+  std::ranges::sort(parcel.recipients, {}, [](const auto& each) { return each.name.ordinal; });
+  return {};
+}
+
+/// Begins with these, beside others that are under way.
+void Scheduler::launch_parcels(Run& run, std::vector<Parcel> parcels) {
+  ++run.under_way;
+  auto placing = place(run, std::move(parcels));
+  asio::co_spawn(worker_.context(), std::move(placing), [&run](const std::exception_ptr& error, bool placed) {
+    --run.under_way;
+    run.ended.cancel();
+    run.folder_failed = run.folder_failed || !placed;
+    if (!error) return;
+    try {
+      std::rethrow_exception(error);
+    } catch (const std::exception& wrong) {
+      log::error("drop.failed", {{"domain", run.domain}, {"why", wrong.what()}});
+    }
+  });
 }
 
 /// False: the folder is in trouble, and so is everything else that would go there.
@@ -126,14 +178,15 @@ asio::awaitable<bool> Scheduler::place(Run& run, std::vector<Parcel> parcels) {
   const auto plans = this->plans();
   std::vector<mailstore::QueuedRecipient> placing;
   std::vector<mailstore::Settlement> no_folder;
-  std::erase_if(parcels, [&](Parcel& parcel) {
+  std::vector<Parcel*> to_write;
+  for (auto& parcel : parcels) {
     // Those of whom the queue says that they are placed, whatever has become of their server since.
     std::erase_if(parcel.recipients, [&](mailstore::QueuedRecipient& each) {
       if (each.placing.empty()) return false;
       placing.push_back(std::move(each));
       return true;
     });
-    if (parcel.recipients.empty()) return true;
+    if (parcel.recipients.empty()) continue;
     const auto& first = parcel.recipients.front();
     const auto* plan = plan_of(*plans, first.server);
     if (plan == nullptr || !plan->drop) {
@@ -141,60 +194,43 @@ asio::awaitable<bool> Scheduler::place(Run& run, std::vector<Parcel> parcels) {
         auto attempt = trouble_with(now(), "the virtual server " + first.server + " has no home, so no drop folder");
         no_folder.push_back({each.name, mailstore::Stays{std::move(attempt), now() + folder_rest}});
       }
-      return true;
+      continue;
     }
     parcel.folder = plan->drop;
-    parcel.scratch.resize(head_octets);
-    auto opened = queue_.open_message(first.name.id, parcel.scratch, 0);
-    if (!opened) {
-      log::error("queue.message_unreadable",
-                 {{"id", mailstore::format_id(first.name.id)}, {"why", opened.error().detail}});
-      return true;
-    }
-    parcel.message.emplace(std::move(*opened));
-    parcel.envelope = parcel.message->envelope();
-    std::vector<std::string> receivers;
-    for (const auto& each : parcel.recipients) receivers.push_back(each.address);
-    const auto name = folders::drop_file_name(mailstore::format_id(first.name.id), first.name.ordinal);
-    parcel.file.file = parcel.folder->path() / name;
-    parcel.file.front = folders::format_drop_envelope(
-        parcel.envelope.reverse_path, receivers, parcel.message->stuffed ? folders::Dots::some : folders::Dots::none);
-    return false;
-  });
+    parcel.file =
+        parcel.folder->path() / folders::drop_file_name(mailstore::format_id(first.name.id), first.name.ordinal);
+    to_write.push_back(&parcel);
+  }
   if (!no_folder.empty()) co_await settle(std::move(no_folder));
   if (!placing.empty()) co_await finish_placing(std::move(placing));
-  if (parcels.empty()) co_return true;
+  if (to_write.empty()) co_return true;
 
-  std::vector<folders::FileToPut> files;
-  for (auto& parcel : parcels) {
-    parcel.file.body = &*parcel.message;
-    files.push_back(parcel.file);
-  }
   // The work ends before its coroutine goes on, and nothing of it is destroyed before that.
-  auto work = [&files] { return folders::write_hidden(files); };
+  auto work = [this, &to_write] { return write_parcels(to_write); };
   auto writing = on_files(std::move(work));
   const auto written = co_await std::move(writing);
   if (!written) {
+    // Said once, whoever is under way beside it.
+    if (std::exchange(run.folder_failed, true)) co_return false;
     log::error("drop.failed", {{"domain", run.domain}, {"why", written.error()}});
     auto attempt = trouble_with(now(), "the drop folder: " + written.error());
     std::vector<mailstore::Round> rounds{{run.domain, now() + folder_rest, std::move(attempt)}};
     co_await settle({}, std::move(rounds));
     co_return false;
   }
+  std::erase_if(to_write, [](const Parcel* parcel) { return parcel->octets == 0; });
   std::vector<mailstore::Settlement> said;
-  for (const auto& parcel : parcels) {
-    for (const auto& each : parcel.recipients)
-      said.push_back({each.name, mailstore::Placing{parcel.file.file.native()}});
+  for (const auto* parcel : to_write) {
+    for (const auto& each : parcel->recipients) said.push_back({each.name, mailstore::Placing{parcel->file.native()}});
   }
   co_await settle(std::move(said));
   run.on_answer();
   if (stopping_) co_return false;
   std::vector<mailstore::QueuedRecipient> placed;
-  for (std::size_t i = 0; i < parcels.size(); ++i) {
-    auto& parcel = parcels[i];
-    parcel.folder->on_put(parcel.recipients.front().octets, files[i].octets);
-    for (auto& each : parcel.recipients) {
-      each.placing = parcel.file.file.native();
+  for (auto* parcel : to_write) {
+    parcel->folder->on_put(parcel->recipients.front().octets, parcel->octets);
+    for (auto& each : parcel->recipients) {
+      each.placing = parcel->file.native();
       placed.push_back(std::move(each));
     }
   }
@@ -202,11 +238,34 @@ asio::awaitable<bool> Scheduler::place(Run& run, std::vector<Parcel> parcels) {
   co_return true;
 }
 
+/// On a thread of files.
+std::expected<void, std::string> Scheduler::write_parcels(const std::vector<Parcel*>& parcels) {
+  folders::HiddenFiles hidden{parcels.size()};
+  std::vector<char> scratch(first_octets);
+  for (auto* parcel : parcels) {
+    const auto id = parcel->recipients.front().name.id;
+    const auto opened = queue_.open_message(id, scratch, scratch.size());
+    if (!opened) {
+      log::error("queue.message_unreadable", {{"id", mailstore::format_id(id)}, {"why", opened.error().detail}});
+      continue;
+    }
+    std::vector<std::string> receivers;
+    receivers.reserve(parcel->recipients.size());
+    for (const auto& each : parcel->recipients) receivers.push_back(each.address);
+    const auto front = folders::format_drop_envelope(opened->envelope().reverse_path, receivers,
+                                                     opened->stuffed ? folders::Dots::some : folders::Dots::none);
+    const auto octets = hidden.write(parcel->file, front, *opened);
+    if (!octets) return std::unexpected(octets.error());
+    parcel->octets = *octets;
+  }
+  return hidden.sync();
+}
+
 /// The last two steps, for those of whom the queue says that they are placed.
 asio::awaitable<void> Scheduler::finish_placing(std::vector<mailstore::QueuedRecipient> recipients) {
-  std::vector<folders::FileToPut> files;
+  std::vector<std::filesystem::path> files;
   for (const auto& each : recipients) {
-    if (files.empty() || files.back().file != each.placing) files.push_back({each.placing, {}, nullptr, 0});
+    if (files.empty() || files.back() != each.placing) files.emplace_back(each.placing);
   }
   auto work = [&files] { return folders::uncover(files); };
   auto uncovering = on_files(std::move(work));

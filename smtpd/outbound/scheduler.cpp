@@ -215,6 +215,7 @@ void Scheduler::set_timer(const std::string& domain, Time at) {
 asio::awaitable<void> Scheduler::run(std::string domain) {
   const common::net::Member member{crowd_};
   Run run{std::move(domain), worker_.context()};
+  bool unreadable = false;
   for (bool more = true; more && !stopping_;) {
     run.good = false;
     run.streak = 0;
@@ -222,14 +223,20 @@ asio::awaitable<void> Scheduler::run(std::string domain) {
     auto row = queue_.domain(run.domain);
     if (!row) {
       log::error("queue.failed", {{"domain", run.domain}, {"why", row.error().detail}});
-      set_timer(run.domain, now() + after_trouble);
+      unreadable = true;
       break;
     }
-    if (!*row) break;
+    if (!*row) {
+      // Nothing waits there: what it was to be looked at for has gone meanwhile.
+      auto& line = lines_[run.domain];
+      line.again = line.asked = false;
+      line.arrived.reset();
+      break;
+    }
     run.row = std::move(**row);
     const auto drop = is_drop_domain(run.domain);
     if (!drop) {
-      set_timer(run.domain, now() + after_trouble);
+      unreadable = true;
       break;
     }
     lines_[run.domain].suspended = run.row.suspended;
@@ -250,7 +257,12 @@ asio::awaitable<void> Scheduler::run(std::string domain) {
     const auto& line = lines_[run.domain];
     more = line.again || line.arrived || line.asked;
   }
-  leave(run);
+  if (!unreadable) {
+    leave(run);
+  } else if (!stopping_) {
+    lines_[run.domain].running = false;
+    set_timer(run.domain, now() + after_trouble);
+  }
 }
 
 /// Nothing but what is to be bounced may be done there.
@@ -344,19 +356,23 @@ asio::awaitable<void> Scheduler::launch(Run& run, std::vector<mailstore::QueuedR
       for (const auto& recipient : group.recipients) in_hand_.erase({recipient.name.id.value, recipient.name.ordinal});
       continue;
     }
-    ++run.under_way;
-    auto going = attempt(run, std::move(group));
-    asio::co_spawn(worker_.context(), std::move(going), [&run](const std::exception_ptr& error) {
-      --run.under_way;
-      run.ended.cancel();
-      if (!error) return;
-      try {
-        std::rethrow_exception(error);
-      } catch (const std::exception& wrong) {
-        log::error("queue.attempt_failed", {{"domain", run.domain}, {"why", wrong.what()}});
-      }
-    });
+    begin_attempt(run, std::move(group));
   }
+}
+
+void Scheduler::begin_attempt(Run& run, Group group) {
+  ++run.under_way;
+  auto going = attempt(run, std::move(group));
+  asio::co_spawn(worker_.context(), std::move(going), [&run](const std::exception_ptr& error) {
+    --run.under_way;
+    run.ended.cancel();
+    if (!error) return;
+    try {
+      std::rethrow_exception(error);
+    } catch (const std::exception& wrong) {
+      log::error("queue.attempt_failed", {{"domain", run.domain}, {"why", wrong.what()}});
+    }
+  });
 }
 
 bool Scheduler::is_ours(const std::string& domain) const {

@@ -15,6 +15,7 @@
 #include <string_view>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "common/config/config.hpp"
@@ -122,18 +123,44 @@ class Scheduler {
     std::vector<mailstore::QueuedRecipient> recipients;
     std::map<std::uint16_t, mailstore::Remote> remotes;  ///< what the envelope says of them, by ordinal
   };
-  /// A message that goes into one file, for all its recipients in a drop domain.
-  struct Parcel {
-    std::vector<mailstore::QueuedRecipient> recipients;
-    mailstore::Envelope envelope;
-    std::shared_ptr<folders::DropFolder> folder;  ///< null: the file is placed already, but for its name
-    folders::FileToPut file;
-    std::vector<char> scratch;
-    std::optional<mailstore::OpenMessage> message;
-  };
   using Hand = std::pair<std::uint64_t, std::uint16_t>;
   struct HandHash {
     std::size_t operator()(const Hand& hand) const { return std::hash<std::uint64_t>{}(hand.first * 31 + hand.second); }
+  };
+
+  /// Recipients that nobody else takes in hand, until this goes.
+  class Hold {
+   public:
+    explicit Hold(Scheduler& scheduler) : scheduler_(&scheduler) {}
+    Hold(Hold&& from) noexcept : scheduler_(from.scheduler_), hands_(std::exchange(from.hands_, {})) {}
+    Hold& operator=(Hold&&) = delete;
+    ~Hold() {
+      for (const auto& hand : hands_) scheduler_->in_hand_.erase(hand);
+    }
+    /// False: somebody has it.
+    bool take(const mailstore::QueueName& name) {
+      const Hand hand{name.id.value, name.ordinal};
+      if (!scheduler_->in_hand_.insert(hand).second) return false;
+      hands_.push_back(hand);
+      return true;
+    }
+    void join(Hold other) {
+      for (const auto& hand : std::exchange(other.hands_, {})) hands_.push_back(hand);
+    }
+    /// Somebody else lets go of them.
+    void give_up() { hands_.clear(); }
+
+   private:
+    Scheduler* scheduler_;
+    std::vector<Hand> hands_;
+  };
+  /// A message that goes into one file, for all its recipients in a drop domain.
+  struct Parcel {
+    Hold hold;
+    std::vector<mailstore::QueuedRecipient> recipients;
+    std::shared_ptr<folders::DropFolder> folder;
+    std::filesystem::path file;
+    std::uint64_t octets = 0;  ///< of the file; 0: it was not written, as the message cannot be read
   };
 
   // scheduler.cpp: which domain when
@@ -150,6 +177,7 @@ class Scheduler {
   bool is_closed(const Run& run);
   bool may_go(const Run& run, const mailstore::QueuedRecipient& recipient, bool round);
   asio::awaitable<void> launch(Run& run, std::vector<mailstore::QueuedRecipient> recipients, std::uint64_t changes);
+  void begin_attempt(Run& run, Group group);
   asio::awaitable<void> wait_for_lane(const std::string& destination, Lanes::Limits limits);
   void leave_lane(const std::string& destination, const std::string& owner, Pace::Sign sign);
   asio::awaitable<void> end_round(Run& run);
@@ -182,15 +210,18 @@ class Scheduler {
   asio::awaitable<void> return_circling(const ServerPlan& plan, Group& group);
   void drop_changed(Group& group);
   /// `envelope` without its recipients.
-  asio::awaitable<void> expand(const mailstore::QueuedRecipient& recipient, const mailstore::Remote& before,
-                               const mailstore::Envelope& envelope, const mailstore::OpenMessage& message,
-                               routing::Resolution found);
+  asio::awaitable<void> expand(const ServerPlan& plan, const mailstore::QueuedRecipient& recipient,
+                               const mailstore::Remote& before, const mailstore::Envelope& envelope,
+                               const mailstore::OpenMessage& message, routing::Resolution found);
   asio::awaitable<void> wait_for_room(Run& run, const ServerPlan& plan, mailstore::QueuedRecipient recipient);
 
   // placing.cpp: mail for drop domains, into files
   mailstore::Result<bool> is_drop_domain(const std::string& domain);
   asio::awaitable<void> place_round(Run& run);
+  mailstore::Result<void> complete(Run& run, Parcel& parcel);
+  void launch_parcels(Run& run, std::vector<Parcel> parcels);
   asio::awaitable<bool> place(Run& run, std::vector<Parcel> parcels);
+  std::expected<void, std::string> write_parcels(const std::vector<Parcel*>& parcels);
   asio::awaitable<void> finish_placing(std::vector<mailstore::QueuedRecipient> recipients);
   asio::awaitable<std::expected<void, std::string>> on_files(
       std::move_only_function<std::expected<void, std::string>()> work);
@@ -251,7 +282,7 @@ class Scheduler {
   std::deque<std::string> next_;  ///< domains that wait until fewer runs are under way
   std::size_t runs_ = 0;
   Turns turns_;
-  asio::thread_pool files_{1};  ///< writes files, and waits for the disk
+  asio::thread_pool files_{3};  ///< write files, and wait for the disk
   std::optional<std::uint64_t> known_changes_;
   bool held_ = false;
   bool stopping_ = false;

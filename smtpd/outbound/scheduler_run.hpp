@@ -25,6 +25,7 @@ struct Scheduler::Run {
   bool ours = false;               ///< the domain became ours while mail for it waited
   bool on_demand = false;          ///< its mail waits until it is asked for; what a person orders does not
   bool asked = false;              ///< it was, or its round before its time
+  bool folder_failed = false;      ///< its mail goes into files, and could not
   ClientSession* given = nullptr;  ///< all goes over this connection
 
   // How the domain stands. One connection refused is no dead domain: it is dead when everybody who was under way at

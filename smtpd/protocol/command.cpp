@@ -214,6 +214,20 @@ CommandLine split_command(std::string_view line) {
   return command;
 }
 
+std::string_view parameters_of(std::string_view line) {
+  bool quoted = false;
+  for (std::size_t i = 0; i < line.size(); ++i) {
+    if (line[i] == '\\') {
+      ++i;
+    } else if (line[i] == '"') {
+      quoted = !quoted;
+    } else if (line[i] == '>' && !quoted) {
+      return line.substr(i + 1);
+    }
+  }
+  return {};
+}
+
 std::expected<MailFrom, SyntaxError> parse_mail(std::string_view argument) {
   Cursor in{argument};
   if (!in.take_word("from:")) return wish(in, "FROM:");

@@ -46,6 +46,8 @@ struct CommandLine {
 /// `line` has its CRLF removed and is within its limit (LineSplitter). Trailing white space is accepted (RFC
 /// 5321 4.1.1).
 CommandLine split_command(std::string_view line);
+/// What stands behind the path of MAIL or RCPT.
+std::string_view parameters_of(std::string_view line);
 
 /// Where an argument stopped being one, and what would have been right there.
 struct SyntaxError {

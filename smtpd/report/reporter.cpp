@@ -1,12 +1,18 @@
 #include "smtpd/report/reporter.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <random>
+#include <utility>
+
+#include "common/log.hpp"
 
 #include "smtpd/report/recipient.hpp"
 
 namespace smtpd::report {
 namespace {
+
+namespace log = common::log;
 
 /// A whole message up to here goes back with the report of its failure.
 constexpr std::uint64_t most_returned = 1U << 20U;
@@ -136,6 +142,33 @@ asio::awaitable<std::expected<mailstore::Successor, Reporter::Refusal>> Reporter
   facts.header_octets = around.header_octets;
   facts.stuffed = copy.dots() != 0;
   co_return mailstore::Successor{std::move(*draft), std::move(to), facts};
+}
+
+asio::awaitable<void> Reporter::send(const Reporting& reporting, mailstore::MessageId id,
+                                     const mailstore::Envelope& envelope, const mailstore::OpenMessage& original,
+                                     std::vector<Recipient> recipients) {
+  const auto about = mailstore::format_id(id);
+  const auto at = std::chrono::floor<std::chrono::seconds>(clock_.wall());
+  for (auto& recipient : recipients) recipient.tried = at;
+  auto making = make(reporting, id, envelope, original, std::move(recipients));
+  auto made = co_await std::move(making);
+  if (!made) {
+    const bool trouble = made.error() == Refusal::trouble;
+    log::write(trouble ? common::config::LogLevel::warning : common::config::LogLevel::info, "message.not_reported",
+               {{"id", about},
+                {"to", envelope.reverse_path},
+                {"why", trouble ? "the store could not take the report" : "nobody is there"}});
+    co_return;
+  }
+  const auto report_id = mailstore::format_id(made->draft.id());
+  auto accepting = store_.accept(std::move(made->draft), std::move(made->envelope), made->facts);
+  const auto accepted = co_await std::move(accepting);
+  if (!accepted) {
+    log::warning("message.not_reported",
+                 {{"id", about}, {"to", envelope.reverse_path}, {"why", accepted.error().detail}});
+    co_return;
+  }
+  log::info("message.report", {{"id", report_id}, {"about", about}, {"to", envelope.reverse_path}});
 }
 
 }  // namespace smtpd::report

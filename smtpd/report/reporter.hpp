@@ -47,6 +47,10 @@ class Reporter {
                                                                      const mailstore::Envelope& envelope,
                                                                      const mailstore::OpenMessage& original,
                                                                      std::vector<Recipient> recipients);
+  /// The same, accepted as a message of its own: of a success, behind the commit that it speaks of (RFC 3461 5.2.2,
+  /// 5.2.7.3: "delivered", "expanded"). What cannot be told is in the log, the message itself being where it should.
+  asio::awaitable<void> send(const Reporting& reporting, mailstore::MessageId id, const mailstore::Envelope& envelope,
+                             const mailstore::OpenMessage& original, std::vector<Recipient> recipients);
 
  private:
   mailstore::Store& store_;

@@ -9,70 +9,12 @@
 namespace smtpd {
 namespace {
 
-/// A record keeps the ordinals of its owners in 16 bits.
-constexpr std::size_t owner_limit = 60'000;
-/// From here on a set tells whether a mailbox is there already.
-constexpr std::size_t many_owners = 32;
 /// Where the configuration has no limit: sums stay far from overflowing.
 constexpr std::uint64_t no_message_is_longer = std::uint64_t{1} << 62U;
 /// RFC 9422 4.1, 4.2: six digits at most. A sender that keeps to fewer than are allowed does no harm.
 constexpr std::uint64_t limit_told = 999'999;
-/// Of one message: a large list of people who are all away is not answered by all of them.
-constexpr std::size_t most_responders = 16;
 /// A refused chunk up to here is waited for to its end, and one up to twice the limit of messages.
 constexpr std::uint64_t skipped_chunk_limit = std::uint64_t{64} << 20U;
-
-using routing::Wishes;
-
-/// RFC 3461 5.2.7.3 (c): behind an alias of several targets nobody reports success, since the alias has done so. Who
-/// wanted to hear of nothing else hears nothing.
-std::uint8_t without_success(std::uint8_t notify) {
-  const auto rest = static_cast<std::uint8_t>(notify & ~mailstore::notify_success);
-  return rest == 0 ? mailstore::notify_never : rest;
-}
-
-mailstore::Owner make_owner(const Wishes& asked, routing::Target& target) {
-  mailstore::Owner owner;
-  owner.mailbox = target.mailbox;
-  owner.delivered_to = std::move(target.address);
-  owner.original_recipient = asked.original_recipient;
-  owner.notify = asked.notify;
-  return owner;
-}
-
-void add_remote(Transaction& transaction, const Wishes& asked, routing::Onward& onward) {
-  if (!transaction.remotes.insert(onward.address).second) return;
-  transaction.sent_on = transaction.sent_on || !onward.by.empty();
-  transaction.envelope.remotes.push_back(
-      routing::make_remote(std::move(onward), transaction.envelope.reverse_path, asked));
-}
-
-/// Those who may answer by themselves, each once; the sender of nothing gets no answer.
-void add_responders(Transaction& transaction, std::vector<routing::Responder>& found) {
-  if (transaction.envelope.reverse_path.empty()) return;
-  for (auto& responder : found) {
-    const bool there = std::ranges::any_of(
-        transaction.responders, [&](const routing::Responder& other) { return other.mailbox == responder.mailbox; });
-    if (!there && transaction.responders.size() < most_responders)
-      transaction.responders.push_back(std::move(responder));
-  }
-}
-
-void add_owner(Transaction& transaction, const Wishes& asked, routing::Target& target) {
-  auto& owners = transaction.envelope.owners;
-  const auto number = static_cast<std::uint32_t>(target.mailbox);
-  if (owners.size() < many_owners) {
-    // A mailbox reached twice by one message gets one copy.
-    if (std::ranges::any_of(owners, [&](const mailstore::Owner& owner) { return owner.mailbox == target.mailbox; }))
-      return;
-  } else {
-    if (transaction.mailboxes.empty()) {
-      for (const auto& owner : owners) transaction.mailboxes.insert(static_cast<std::uint32_t>(owner.mailbox));
-    }
-    if (!transaction.mailboxes.insert(number).second) return;
-  }
-  owners.push_back(make_owner(asked, target));
-}
 
 }  // namespace
 
@@ -310,12 +252,6 @@ std::string Conversation::ehlo_text() const {
   return text;
 }
 
-void Transaction::add_journals(std::vector<std::string> found) {
-  for (auto& journal : found) {
-    if (std::ranges::find(journals, journal) == journals.end()) journals.push_back(std::move(journal));
-  }
-}
-
 Step Conversation::on_mail(std::string_view argument) {
   auto mail = parse_mail(argument);
   if (!mail) return syntax_error(std::move(mail.error()));
@@ -340,7 +276,8 @@ Step Conversation::on_mail(std::string_view argument) {
   transaction_ = std::move(transaction);
   failed_chunk_.reset();
   // The null reverse-path is nobody's address: notifications come with it, those of mail programs too (RFC 8098 3).
-  if (identity_ && mail->sender) return CheckSender{std::move(*mail->sender), identity_->mailbox};
+  if (mail->sender && identity_) return CheckSender{std::move(*mail->sender), identity_->mailbox};
+  if (mail->sender && terms_.local) return CheckSender{std::move(*mail->sender), std::nullopt};
   return on_sender(true);
 }
 
@@ -379,42 +316,10 @@ Step Conversation::on_rcpt(std::string_view argument) {
 Step Conversation::on_recipient(const CheckRecipient& asked, std::expected<routing::Resolution, Cause> found) {
   if (!found) return reply(found.error());
   if (found->outcome != routing::Outcome::found) return reply(cause_of(found->outcome));
-  if (!add_recipient(asked, std::move(*found))) return reply(Cause::too_many_recipients);
+  if (!transaction_->add(asked, std::move(*found))) return reply(Cause::too_many_recipients);
   if (++transaction_->recipients == 1) transaction_->recipient = common::format_address(asked.recipient);
   state_ = State::rcpt;
   return Send{{Cause::recipient_ok, {}}};
-}
-
-bool Conversation::add_recipient(const CheckRecipient& asked, routing::Resolution found) {
-  const auto& envelope = transaction_->envelope;
-  if (envelope.owners.size() + found.targets.size() > owner_limit ||
-      envelope.remotes.size() + found.remotes.size() > owner_limit) {
-    return false;
-  }
-  Wishes wishes{asked.notify, asked.original_recipient};
-  if ((asked.notify & mailstore::notify_success) != 0) {
-    // One that is sent on alone is reported where it arrives (RFC 3461 5.2.7.2).
-    const bool expanded = found.targets.size() + found.remotes.size() > 1;
-    if (expanded) wishes.notify = without_success(asked.notify);
-    if (expanded || found.remotes.empty())
-      note_success(asked, expanded ? report::Action::expanded : report::Action::delivered);
-  }
-  for (auto& target : found.targets) add_owner(*transaction_, wishes, target);
-  for (auto& onward : found.remotes) add_remote(*transaction_, wishes, onward);
-  add_responders(*transaction_, found.responders);
-  transaction_->add_journals(std::move(found.journals));
-  transaction_->drop = transaction_->drop || found.drop;
-  return true;
-}
-
-void Conversation::clear_recipients() {
-  transaction_->envelope.owners.clear();
-  transaction_->envelope.remotes.clear();
-  transaction_->mailboxes.clear();
-  transaction_->remotes.clear();
-  transaction_->successes.clear();
-  transaction_->responders.clear();
-  transaction_->sent_on = false;
 }
 
 void Conversation::bar(Reply refusal) {
@@ -426,16 +331,6 @@ Step Conversation::on_filtered(Reply refusal) {
   end_transaction();
   if (ends_session(refusal)) return Close{std::move(refusal)};
   return Send{std::move(refusal)};
-}
-
-void Conversation::note_success(const CheckRecipient& asked, report::Action action) {
-  if (transaction_->envelope.reverse_path.empty()) return;
-  report::Recipient success;
-  success.address = common::format_address(asked.recipient);
-  success.original = report::readable_original(asked.original_recipient);
-  success.action = action;
-  success.status = "2.0.0";
-  transaction_->successes.push_back(std::move(success));
 }
 
 /// RFC 1985 5. Who asks need not be known: the mail goes where it goes anyhow.

@@ -7,7 +7,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_set>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -22,15 +21,15 @@
 #include "smtpd/protocol/command.hpp"
 #include "smtpd/protocol/lines.hpp"
 #include "smtpd/protocol/reply.hpp"
-#include "smtpd/report/report.hpp"
-#include "smtpd/routing/forwarding.hpp"
 #include "smtpd/routing/resolver.hpp"
 #include "smtpd/session/terms.hpp"
+#include "smtpd/session/transaction.hpp"
 
 /// SMTP as the server speaks it (RFC 5321), without I/O: is told what happened, says what to do next.
 namespace smtpd {
 
 // What the session does next. A question is answered by the function named beside it; nothing else is told meanwhile.
+// CheckRecipient (transaction.hpp): on_recipient()
 struct Send {
   Reply reply;
   std::uint64_t copies = 1;  ///< LMTP answers a message once for each recipient (RFC 2033 4.2)
@@ -40,18 +39,10 @@ struct CheckHelo {
   std::string name;
   bool extended = false;
 };
-/// May this sender be used by who has authenticated? on_sender()
+/// May this sender be used by who has authenticated? And who gets copies of his domain's mail? on_sender()
 struct CheckSender {
   common::Address sender;
-  mailstore::MailboxNumber account{};
-};
-/// Where does this recipient lead? on_recipient()
-struct CheckRecipient {
-  common::Address recipient;
-  routing::Relay relay = routing::Relay::denied;
-  std::optional<std::uint64_t> declared{};  ///< SIZE= of MAIL
-  std::uint8_t notify = 0;                  ///< DSN parameters of RCPT, as in the envelope
-  std::string original_recipient{};
+  std::optional<mailstore::MailboxNumber> account;  ///< nullopt: a program of this machine, which may use any
 };
 /// Open a draft, send the go-ahead, read the message, store it. on_message()
 struct ReadMessage {
@@ -124,32 +115,13 @@ struct AuthNote {
   std::optional<Cause> failed;  ///< what it was answered, should the reply say no more than that there were too many
 };
 
-/// A message on its way: from MAIL to the end of data.
-struct Transaction {
-  mailstore::Envelope envelope;
-  std::optional<std::uint64_t> declared;        ///< SIZE= of MAIL
-  std::uint64_t recipients = 0;                 ///< RCPT commands taken
-  std::string recipient;                        ///< the first of them, as the peer wrote it but canonical in form
-  std::unordered_set<std::uint32_t> mailboxes;  ///< of envelope.owners, once there are many
-  std::unordered_set<std::string> remotes;      ///< of envelope.remotes
-  std::uint64_t chunk_octets = 0;               ///< of the chunks so far
-  bool drop = false;                            ///< some of envelope.remotes are for the drop folder
-  std::vector<report::Recipient> successes;     ///< of which its sender hears once it is stored
-  bool sent_on = false;                         ///< some of envelope.remotes are not the peer's wish, but ours
-  std::vector<routing::Responder> responders;   ///< who may answer by themselves
-  std::vector<std::string> journals;            ///< who gets a copy of all mail of a domain
-
-  void add_journals(std::vector<std::string> found);
-  /// What becomes of it depends on what its header says.
-  bool wants_header() const { return sent_on || !responders.empty() || !journals.empty(); }
-};
-
 /// How a message ended.
 struct MessageEnd {
   std::optional<Cause> refused;
   std::string id;            ///< when stored
   std::uint64_t octets = 0;  ///< when stored
   std::string words;         ///< of Cause::filter_said
+  bool discarded = false;    ///< taken, and thrown away for a filter
 };
 
 /// What a recipient's client is told.
@@ -171,10 +143,6 @@ class Conversation {
   Step on_filtered(Reply refusal);
   /// Of a filter, for a message or a chunk that is refused with Cause::filter_said.
   void on_words(std::string words) { said_ = std::move(words); }
-  /// Recipients of the running message beside those of RCPT; false: there are too many.
-  bool add_recipient(const CheckRecipient& asked, routing::Resolution found);
-  /// As add_recipient() and RCPT found them; what LMTP answers is not touched.
-  void clear_recipients();
   Step on_message(const MessageEnd& end);
   /// There is no draft for it: no go-ahead was sent.
   Step on_no_draft(Cause cause);
@@ -225,7 +193,6 @@ class Conversation {
   Step on_mail(std::string_view argument);
   Step on_vrfy(std::string_view argument);
   Step on_rcpt(std::string_view argument);
-  void note_success(const CheckRecipient& asked, report::Action action);
   Step on_bdat(std::string_view argument, Cause refused);
   Step fail_chunk(const Chunk& chunk, Cause cause);
   Reply message_reply(Cause cause) const;

@@ -6,6 +6,8 @@
 
 #include "mailstore/account_key.hpp"
 
+#include "smtpd/session/lookups.hpp"
+
 namespace smtpd {
 namespace {
 
@@ -60,9 +62,9 @@ asio::awaitable<void> Session::run(bool tls_at_once) {
         co_await perform_waiting(step);
       }
       // RSET, a greeting anew, a message that never was one.
-      if (filtering_ && filtering_->filters.in_message() && !conversation_.in_transaction()) {
+      if (filtering_ && filtering_->filters().in_message() && !conversation_.in_transaction()) {
         input_.keep();
-        co_await filtering_->filters.on_abort();
+        co_await filtering_->filters().on_abort();
       }
       if (replies_.size() >= due_reply_octets) {
         input_.keep();
@@ -84,7 +86,7 @@ asio::awaitable<void> Session::run(bool tls_at_once) {
     }
   }
   stream_.close();
-  if (filtering_) co_await filtering_->filters.on_quit();
+  if (filtering_) co_await filtering_->filters().on_quit();
 }
 
 asio::awaitable<bool> Session::read_more() {
@@ -220,22 +222,7 @@ void Session::end(End end) {
 // ---- questions to the directory: microseconds, on this thread
 
 Step Session::check_sender(const CheckSender& question) {
-  std::expected<bool, Cause> own = true;
-  {
-    const auto directory = services_.store.directory();
-    auto found = routing::is_address_of(*directory, question.sender, question.account, server_->terms.default_domain);
-    // What goes out is mail of the sender's domain, too.
-    auto home = directory->domain(question.sender.domain);
-    if (home && *home && (*home)->kind == mailstore::DomainKind::alias) home = directory->domain((*home)->alias_of);
-    if (found && home) {
-      own = *found;
-      if (*home && !(*home)->journal.empty()) conversation_.transaction()->add_journals({(*home)->journal});
-    } else {
-      const auto& why = found ? home.error() : found.error();
-      log::warning("directory.failed", {{"server", server_->terms.server}, {"why", why.detail}});
-      own = std::unexpected(Cause::store_trouble);
-    }
-  }
+  const auto own = find_sender(*services_.store.directory(), *server_, question, *conversation_.transaction());
   if (own && !*own) {
     log::info("sender.refused", {{"from", common::format_address(question.sender)},
                                  {"peer", peer_},
@@ -246,17 +233,11 @@ Step Session::check_sender(const CheckSender& question) {
 }
 
 std::expected<routing::Resolution, Cause> Session::resolve_recipient(const CheckRecipient& question) {
-  const auto directory = services_.store.directory();
-  const routing::Returns returns{*server_->reporting.srs,
-                                 std::chrono::floor<std::chrono::days>(worker_.clock().wall())};
-  auto found = routing::resolve_with_room(*directory, question.recipient, question.declared,
-                                          server_->terms.default_domain, question.relay, nullptr, &returns);
+  auto found = find_recipient(*services_.store.directory(), worker_.clock(), *server_, question);
   if (found && found->outcome == routing::Outcome::found && found->drop) {
     if (const auto refused = check_drop(question)) return std::unexpected(*refused);
   }
-  if (found) return std::move(*found);
-  log::warning("directory.failed", {{"server", server_->terms.server}, {"why", found.error().detail}});
-  return std::unexpected(Cause::store_trouble);
+  return found;
 }
 
 Step Session::check_recipient(const CheckRecipient& question) {

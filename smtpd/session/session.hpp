@@ -15,35 +15,22 @@
 #include "common/config/config.hpp"
 #include "common/dns/resolver.hpp"
 #include "common/net/stream.hpp"
-#include "common/net/tls_context.hpp"
 #include "common/net/worker.hpp"
 
 #include "mailstore/queue.hpp"
 #include "mailstore/store.hpp"
 
-#include "smtpd/folders/drop_folder.hpp"
-#include "smtpd/milter/filters.hpp"
 #include "smtpd/outbound/triggers.hpp"
 #include "smtpd/protocol/data_reader.hpp"
 #include "smtpd/protocol/input.hpp"
-#include "smtpd/report/auto_replier.hpp"
-#include "smtpd/report/reporter.hpp"
+#include "smtpd/session/acceptance.hpp"
 #include "smtpd/session/client_name.hpp"
 #include "smtpd/session/conversation.hpp"
+#include "smtpd/session/filtering.hpp"
 #include "smtpd/session/incoming_message.hpp"
-#include "smtpd/session/terms.hpp"
+#include "smtpd/session/virtual_server.hpp"
 
 namespace smtpd {
-
-/// A virtual server as its sessions see it; a reload makes a new one, sessions keep the one they began with.
-struct VirtualServer {
-  Terms terms;
-  std::shared_ptr<const common::net::TlsContext> tls;  ///< null: no certificate
-  std::shared_ptr<const milter::FilterTerms> filters;  ///< null: none
-  report::Reporting reporting;
-  std::chrono::milliseconds idle_timeout{};
-  std::shared_ptr<folders::DropFolder> drop;  ///< null: it has no home
-};
 
 /// What all sessions share.
 struct Services {
@@ -52,20 +39,6 @@ struct Services {
   common::auth::Guard& guard;
   common::dns::Resolver& resolver;
   outbound::Triggers& triggers;
-};
-
-/// What a session keeps for the sake of its filters.
-struct Filtering {
-  Filtering(common::net::Worker& worker, common::dns::Resolver& resolver,
-            std::shared_ptr<const milter::FilterTerms> terms)
-      : filters(worker, resolver, std::move(terms)) {}
-  struct Recipient {
-    CheckRecipient asked;
-    routing::Resolution found;
-  };
-  milter::Filters filters;
-  std::string line;                   ///< the command that they are asked about
-  std::vector<Recipient> recipients;  ///< of the running message: a filter may take one away again
 };
 
 /// One SMTP connection, from greeting to close. Stays on its worker's thread and where it was made: the conversation
@@ -94,15 +67,8 @@ class Session {
   asio::awaitable<bool> read_more();
   /// The message is in: filters, then the store.
   asio::awaitable<MessageEnd> finish(mailstore::Draft draft, mailstore::BodyFacts facts, std::string header);
-  asio::awaitable<MessageEnd> store(mailstore::Draft draft, mailstore::BodyFacts facts, std::string hold,
-                                    std::string header);
-  std::optional<MessageEnd> complete_envelope(std::string_view header, std::string_view id, std::string_view hold);
-  Header header_use();
   asio::awaitable<void> answer_automatically();
-  struct Success;
-  std::optional<Success> success_of(mailstore::MessageId id, const mailstore::Envelope& envelope);
-  asio::awaitable<void> report_success(Success success);
-  mailstore::OpenMessage open_stored(const Success& success);
+  Acceptance acceptance();
   DataLimits data_limits() const;
   MissingFields missing_fields(mailstore::MessageId id) const;
   /// Waits, but not for long, for the client's name.
@@ -126,11 +92,6 @@ class Session {
   asio::awaitable<Step> ask_about_recipient(const CheckRecipient& question);
   /// The refusal of DATA; nullopt: none.
   asio::awaitable<std::optional<Reply>> ask_about_data(mailstore::MessageId id);
-  /// How the message ends, if not in the store; `hold`: it is to be held there, and why.
-  asio::awaitable<std::optional<MessageEnd>> ask_about_message(mailstore::Draft& draft, mailstore::BodyFacts& facts,
-                                                               std::string& hold);
-  void apply_edits(const milter::Edits& edits, std::string_view id);
-  bool add_for_filter(const milter::RecipientEdit& edit);
   void update_facts();
 
   Step check_sender(const CheckSender& question);
@@ -151,11 +112,7 @@ class Session {
   void end(common::net::End end);
   std::string received_line(mailstore::MessageId id);
   std::optional<MessageEnd> refusal_of(const IncomingMessage& incoming);
-  MessageEnd refuse(Cause cause, std::string_view id, std::string_view detail);
-  MessageEnd refuse(const mailstore::Error& error, std::string_view id);
   void log_refused_recipient(const CheckRecipient& question, const Step& answer);
-  struct Accepted;
-  void log_accepted(const Accepted& accepted);
   void log_reply(const Reply& reply);
   std::string_view tls_name() const { return tls_ ? std::string_view{tls_->protocol} : std::string_view{}; }
   std::string_view client_name() const { return name_ ? std::string_view{name_->name()} : std::string_view{}; }

@@ -12,7 +12,7 @@ void Session::log_reply(const Reply& reply) {
   switch (reply.cause) {
     case Cause::authenticated: {
       const AuthNote note = conversation_.take_auth_note();
-      if (filtering_) filtering_->filters.facts().auth_type = note.mechanism;
+      if (filtering_) filtering_->facts().auth_type = note.mechanism;
       log::info("auth.ok", {{"account", account()},
                             {"mechanism", note.mechanism},
                             {"peer", peer_},

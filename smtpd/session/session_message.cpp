@@ -5,32 +5,12 @@
 #include <system_error>
 #include <utility>
 
-#include "common/log.hpp"
-
 #include "smtpd/protocol/trace.hpp"
 #include "smtpd/session/session.hpp"
 
 /// The part of the session that takes a message: from DATA to the moment it is ours.
 namespace smtpd {
 namespace {
-
-namespace log = common::log;
-
-/// The owners, for a log line: the first few by name.
-std::string name_recipients(const mailstore::Envelope& envelope) {
-  constexpr std::size_t named = 8;
-  std::string names;
-  std::size_t count = 0;
-  const auto add = [&](std::string_view address) {
-    if (count++ >= named) return;
-    if (!names.empty()) names += ',';
-    names += address;
-  };
-  for (const auto& owner : envelope.owners) add(owner.delivered_to);
-  for (const auto& remote : envelope.remotes) add(remote.address);
-  if (count > named) names += ",...";
-  return names;
-}
 
 /// The time that a message may take: what silence may last, and more for every octet that came.
 struct Allowance {
@@ -45,7 +25,7 @@ struct Allowance {
 asio::awaitable<Step> Session::read_message(Reply go_ahead) {
   co_await settle_name();
   auto draft = co_await services_.store.begin();
-  if (!draft) co_return conversation_.on_no_draft(*refuse(draft.error(), {}).refused);
+  if (!draft) co_return conversation_.on_no_draft(*acceptance().refuse(draft.error(), {}).refused);
   if (filtering_) {
     auto asking = ask_about_data(draft->id());
     auto refused = co_await std::move(asking);
@@ -77,7 +57,7 @@ MissingFields Session::missing_fields(mailstore::MessageId id) const {
 asio::awaitable<MessageEnd> Session::receive(mailstore::Draft draft) {
   const auto id = draft.id();
   IncomingMessage incoming{std::move(draft),   received_line(id), data_limits(),
-                           missing_fields(id), Framing::dotted,   header_use()};
+                           missing_fields(id), Framing::dotted,   acceptance().header_use()};
   const Allowance allowance{worker_.clock().steady() + server_->idle_timeout};
   std::uint64_t octets_before = 0;
   for (;;) {
@@ -111,7 +91,7 @@ asio::awaitable<Step> Session::read_chunk(Chunk chunk) {
     co_await settle_name();
     auto draft = co_await services_.store.begin();
     if (!draft) {
-      const MessageEnd end = refuse(draft.error(), {});
+      const MessageEnd end = acceptance().refuse(draft.error(), {});
       co_await skip_chunk(chunk.octets);
       if (!open_) co_return Step{};
       co_return chunk.last ? conversation_.on_message(end) : conversation_.on_chunk(chunk, end.refused);
@@ -131,7 +111,7 @@ asio::awaitable<Step> Session::read_chunk(Chunk chunk) {
       }
     }
     chunks_ = std::make_unique<IncomingMessage>(std::move(*draft), received_line(id), data_limits(), missing_fields(id),
-                                                Framing::counted, header_use());
+                                                Framing::counted, acceptance().header_use());
   }
   const Allowance allowance{worker_.clock().steady() + server_->idle_timeout};
   for (std::uint64_t left = chunk.octets; left != 0;) {
@@ -183,93 +163,23 @@ asio::awaitable<void> Session::skip_chunk(std::uint64_t octets) {
 
 /// All octets are in: nullopt, the message can be stored.
 std::optional<MessageEnd> Session::refusal_of(const IncomingMessage& incoming) {
-  if (const auto fault = incoming.fault()) return refuse(*fault, incoming.id(), {});
-  if (const auto& trouble = incoming.trouble()) return refuse(*trouble, incoming.id());
+  if (const auto fault = incoming.fault()) return acceptance().refuse(*fault, incoming.id());
+  if (const auto& trouble = incoming.trouble()) return acceptance().refuse(*trouble, incoming.id());
   return std::nullopt;
 }
 
-/// What the log says of a message that was stored.
-struct Session::Accepted {
-  std::string id, from, to;
-  std::size_t owners = 0;
-  std::size_t remotes = 0;
-  std::uint64_t octets = 0;
-};
-
-/// What RFC 3461 wants told of a message that was stored.
-struct Session::Success {
-  mailstore::MessageId id;
-  mailstore::Envelope envelope;                    ///< without recipients
-  std::optional<mailstore::MailboxNumber> reader;  ///< one of those who have it; nullopt: it is in the queue alone
-  std::vector<report::Recipient> recipients;
-};
+Acceptance Session::acceptance() {
+  const std::string_view door = server_->terms.lmtp ? "lmtp" : "smtp";
+  const Sender sender{peer_, client_name(), tls_name(), account(), door};
+  return {services_.store, worker_, *server_, *conversation_.transaction(), sender};
+}
 
 asio::awaitable<MessageEnd> Session::finish(mailstore::Draft draft, mailstore::BodyFacts facts, std::string header) {
-  std::string hold;
-  if (filtering_) {
-    auto asking = ask_about_message(draft, facts, hold);
-    auto end = co_await std::move(asking);
-    if (end) co_return std::move(*end);
-  }
-  auto storing = store(std::move(draft), facts, std::move(hold), std::move(header));
-  co_return co_await std::move(storing);
-}
-
-Header Session::header_use() {
-  return conversation_.transaction()->wants_header() ? Header::kept : Header::passes;
-}
-
-/// What the header and the directory have to say of who gets it; nullopt: it can be stored.
-std::optional<MessageEnd> Session::complete_envelope(std::string_view header, std::string_view id,
-                                                     std::string_view hold) {
-  auto& transaction = *conversation_.transaction();
-  if (!transaction.wants_header()) return std::nullopt;
-  const auto been = routing::find_delivered_to(header);
-  if (routing::mark_circles(transaction.envelope, been) == routing::Circle::whole)
-    return refuse(Cause::forwarding_loop, id, {});
-  // What is held back is held back from everybody.
-  if (transaction.journals.empty() || !hold.empty()) return std::nullopt;
-  const auto directory = services_.store.directory();
-  const auto added = routing::add_journals(*directory, transaction.envelope, transaction.journals, been,
-                                           server_->terms.default_domain);
-  if (!added) return refuse(added.error(), id);
-  return std::nullopt;
-}
-
-asio::awaitable<MessageEnd> Session::store(mailstore::Draft draft, mailstore::BodyFacts facts, std::string hold,
-                                           std::string header) {
-  MessageEnd end;
-  end.id = mailstore::format_id(draft.id());
-  end.octets = facts.octets;
-  if (auto refused = complete_envelope(header, end.id, hold)) co_return std::move(*refused);
-  report::Occasion occasion;
-  occasion.responders = std::move(conversation_.transaction()->responders);
-  mailstore::Envelope envelope = std::move(conversation_.transaction()->envelope);
-  // For the log, which tells it only afterwards: what was not stored was not accepted.
-  Accepted accepted{
-      end.id,    envelope.reverse_path, name_recipients(envelope), envelope.owners.size(), envelope.remotes.size(),
-      end.octets};
-  const auto drop = conversation_.transaction()->drop ? server_->drop : nullptr;
-  if (drop) drop->expect(facts.octets);
-  auto success = success_of(draft.id(), envelope);
-  auto storing = hold.empty() ? services_.store.accept(std::move(draft), std::move(envelope), facts)
-                              : services_.store.accept_held(std::move(draft), std::move(envelope), facts, hold);
-  const auto stored = co_await std::move(storing);
-  if (!stored) {
-    if (drop) drop->forget(facts.octets);
-    conversation_.transaction()->envelope.reverse_path = std::move(accepted.from);
-    co_return refuse(stored.error(), end.id);
-  }
-  log_accepted(accepted);
-  if (!hold.empty()) log::info("message.held", {{"id", end.id}, {"why", hold}, {"server", server_->terms.server}});
-  if (!occasion.responders.empty() && hold.empty()) {
-    occasion.id = end.id;
-    occasion.reverse_path = std::move(accepted.from);
-    occasion.header = std::move(header);
-    occasion_ = std::make_unique<report::Occasion>(std::move(occasion));
-  }
-  // Before the 250, so that who asked for a report has it once the message is acknowledged; nobody else waits for it.
-  if (success) co_await report_success(std::move(*success));
+  auto accepting = acceptance();
+  WholeMessage message{std::move(draft), facts, std::move(header)};
+  auto taking = accepting.take(message, filtering_.get());
+  auto end = co_await std::move(taking);
+  if (accepting.has_answers()) occasion_ = std::make_unique<report::Occasion>(accepting.take_occasion());
   co_return end;
 }
 
@@ -286,76 +196,6 @@ asio::awaitable<void> Session::answer_automatically() {
   auto answering = replier.answer(*occasion);
   co_await std::move(answering);
   if (lost) std::rethrow_exception(lost);
-}
-
-std::optional<Session::Success> Session::success_of(mailstore::MessageId id, const mailstore::Envelope& envelope) {
-  auto& recipients = conversation_.transaction()->successes;
-  if (recipients.empty()) return std::nullopt;
-  Success success{id, {}, {}, std::move(recipients)};
-  success.envelope.reverse_path = envelope.reverse_path;
-  success.envelope.envelope_id = envelope.envelope_id;
-  success.envelope.return_content = envelope.return_content;
-  success.envelope.utf8 = envelope.utf8;
-  if (!envelope.owners.empty()) success.reader = envelope.owners.front().mailbox;
-  return success;
-}
-
-/// Without octets if it has gone already, which is no reason not to report.
-mailstore::OpenMessage Session::open_stored(const Success& success) {
-  const auto scratch = worker_.scratch();
-  if (!success.reader) {
-    auto opened = services_.store.queue().open_message(success.id, scratch, 0);
-    return opened ? std::move(*opened) : mailstore::OpenMessage{};
-  }
-  const auto view = services_.store.peek(*success.reader);
-  if (!view) return {};
-  const auto entry = services_.store.find(*view, success.id);
-  if (!entry || !*entry) return {};
-  auto opened = services_.store.open_message(*success.reader, **entry, scratch, 0);
-  return opened ? std::move(*opened) : mailstore::OpenMessage{};
-}
-
-/// RFC 3461 5.2.2, 5.2.7.3: "delivered", "expanded". What cannot be told is in the log: the message itself is stored.
-asio::awaitable<void> Session::report_success(Success success) {
-  const auto id = mailstore::format_id(success.id);
-  const auto at = std::chrono::floor<std::chrono::seconds>(worker_.clock().wall());
-  for (auto& recipient : success.recipients) recipient.tried = at;
-  const auto original = open_stored(success);
-  report::Reporter reporter{services_.store, worker_.clock()};
-  auto making =
-      reporter.make(server_->reporting, success.id, success.envelope, original, std::move(success.recipients));
-  auto made = co_await std::move(making);
-  if (!made) {
-    const bool trouble = made.error() == report::Reporter::Refusal::trouble;
-    log::write(trouble ? common::config::LogLevel::warning : common::config::LogLevel::info, "message.not_reported",
-               {{"id", id},
-                {"to", success.envelope.reverse_path},
-                {"why", trouble ? "the store could not take the report" : "nobody is there"}});
-    co_return;
-  }
-  const auto report_id = mailstore::format_id(made->draft.id());
-  auto accepting = services_.store.accept(std::move(made->draft), std::move(made->envelope), made->facts);
-  const auto accepted = co_await std::move(accepting);
-  if (!accepted) {
-    log::warning("message.not_reported",
-                 {{"id", id}, {"to", success.envelope.reverse_path}, {"why", accepted.error().detail}});
-    co_return;
-  }
-  log::info("message.report", {{"id", report_id}, {"about", id}, {"to", success.envelope.reverse_path}});
-}
-
-void Session::log_accepted(const Accepted& accepted) {
-  log::info("message.accepted", {{"id", accepted.id},
-                                 {"from", accepted.from},
-                                 {"to", accepted.to},
-                                 {"owners", std::uint64_t{accepted.owners}},
-                                 {"remotes", std::uint64_t{accepted.remotes}},
-                                 {"size", accepted.octets},
-                                 {"peer", peer_},
-                                 {"peer_name", client_name()},
-                                 {"tls", tls_name()},
-                                 {"auth", account()},
-                                 {"server", server_->terms.server}});
 }
 
 std::string Session::received_line(mailstore::MessageId id) {
@@ -380,29 +220,6 @@ std::string Session::received_line(mailstore::MessageId id) {
   trace.authenticated = conversation_.identity().has_value();
   trace.time = std::chrono::floor<std::chrono::seconds>(worker_.clock().wall());
   return format_received(trace);
-}
-
-MessageEnd Session::refuse(Cause cause, std::string_view id, std::string_view detail) {
-  const auto code = format_code(cause);
-  const auto& transaction = conversation_.transaction();
-  const std::string_view from = transaction ? std::string_view{transaction->envelope.reverse_path} : std::string_view{};
-  const auto level = detail.empty() ? common::config::LogLevel::info : common::config::LogLevel::warning;
-  log::write(level, "message.refused",
-             {{"id", id},
-              {"from", from},
-              {"peer", peer_},
-              {"code", code},
-              {"why", detail.empty() ? reply_text(cause).text.substr(0, reply_text(cause).text.find(',')) : detail},
-              {"tls", tls_name()},
-              {"auth", account()},
-              {"server", server_->terms.server}});
-  MessageEnd end;
-  end.refused = cause;
-  return end;
-}
-
-MessageEnd Session::refuse(const mailstore::Error& error, std::string_view id) {
-  return refuse(error.code == mailstore::Errc::full ? Cause::store_full : Cause::store_trouble, id, error.detail);
 }
 
 }  // namespace smtpd

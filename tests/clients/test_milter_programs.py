@@ -188,7 +188,8 @@ class WithOpenDkim(ProgramCase):
             wait_for(lambda: place.exists() or process.poll() is not None, why=f"{name} listens")
             if process.poll() is not None:
                 raise AssertionError((cls.suite.folder / "log" / f"{name}.log").read_text())
-        cls.ask(submission=[f"unix:{signer}"], mx=[f"unix:{verifier}"])
+        cls.signer, cls.usual = f"unix:{signer}", {"submission": [f"unix:{signer}"], "mx": [f"unix:{verifier}"]}
+        cls.ask(**cls.usual)
 
     def submit(self, letter):
         """Signed on its way in; as it lies in the mailbox of the one to whom it went."""
@@ -214,6 +215,19 @@ class WithOpenDkim(ProgramCase):
         self.empty(ANN)
         self.assert_taken(letter.replace(b"folded one", b"other one"))
         self.assertRegex(self.mailbox(ANN)[0][:1500], rb"Authentication-Results: mx\.example\.test;\s+dkim=fail")
+
+    def test_signs_what_programs_of_this_machine_send(self):
+        """By the socket and through the spool alike."""
+        self.ask(mx=[self.signer])
+        self.addCleanup(self.ask, **self.usual)
+        letter = f"From: Ann <{ANN}>\r\nTo: b\r\nSubject: a\r\n\r\nbody\r\n"
+        subprocess.run([str(self.suite.build / "tools" / "pennypost-sendmail"), "-i", "-f", ANN, BOB], input=letter.encode(),
+                       check=True, timeout=60, env=self.suite.environment())
+        (self.folder / "file").write_text(f"MAIL FROM:<{ANN}>\r\nRCPT TO:<{BOB}>\r\nDATA\r\n{letter}")
+        (self.folder / "file").rename(self.suite.folder / "spool" / "file")
+        wait_for(lambda: len(self.suite.messages(BOB)) == 2, why="both messages")
+        for message in self.mailbox(BOB):
+            self.assertRegex(message[:300], rb"\r\nDKIM-Signature: v=1; a=rsa-sha256; c=relaxed/simple; d=example\.test; s=mail;\r\n\tt=")
 
 
 class WithRspamd(ProgramCase):

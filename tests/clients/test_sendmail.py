@@ -7,6 +7,7 @@ import os
 import pathlib
 import pwd
 import re
+import shutil
 import socket
 import stat
 import subprocess
@@ -155,6 +156,9 @@ class Sendmail(ClientCase):
             self.skipTest("only root can become somebody else")
         nobody = pwd.getpwnam("nobody")
         self.suite.add_mailbox(f"nobody@{DOMAIN}")
+        # Others may not see the folder that it was built in.
+        built, self.sendmail = self.sendmail, shutil.copy2(self.sendmail, self.suite.folder)
+        self.addCleanup(setattr, self, "sendmail", built)
         self.send(self.address, user="nobody", group=nobody.pw_gid, extra_groups=[])
         message, octets = self.arrived()[0]
         self.assertIn(f"(local, userid {nobody.pw_uid})".encode(), octets)

@@ -16,6 +16,7 @@ from suite import DOMAIN, Suite  # noqa: E402
 SHIM = os.environ["FOLDER_SHIM"]
 BOB, DROPS = f"bob@{DOMAIN}", "programs.test"
 MOST_STEPS = 200
+TOGETHER = 8
 
 
 def wait_for(what, why, seconds=30):
@@ -41,14 +42,16 @@ class FolderKills(unittest.TestCase):
     def smtpd(self):
         return self.suite.processes["smtpd"]
 
-    def each_step(self, act, is_done, check):
-        """Plays `act` with a death one step later each time, until none is met. `check` looks at what came of the tag."""
+    def each_step(self, act, is_done, check, before=lambda tag: None):
+        """Plays `before`, then `act` with a death one step later each time, until none is met. `check` looks at what came of
+        the tag."""
         for step in range(1, MOST_STEPS):
             tag = f"tag-{step}-"
             self.arm.unlink(missing_ok=True)
             self.suite.start("smtpd", LD_PRELOAD=SHIM, SHIM_ARM=str(self.arm), SHIM_KILL_AT=str(step))
             [smtpd] = [daemon for daemon in json.loads(self.suite.run_tool("status", "--json").stdout) if daemon["running"]]
             [self.port] = [int(one["address"].rpartition(":")[2]) for one in smtpd["addresses"] if one["server"] == "mx"]
+            before(tag)
             self.arm.touch()
             acknowledged = act(tag)
             wait_for(lambda: self.smtpd().poll() is not None or is_done(tag), f"step {step}")
@@ -89,39 +92,52 @@ class FolderKills(unittest.TestCase):
         steps = self.each_step(act, lambda tag: not os.listdir(pickup), check)
         self.assertGreater(steps, 6)
 
-    def test_drop(self):
-        """S14"""
-        drop = self.home / "drop"
+    def dropped(self, tag):
+        return [path for path in (self.home / "drop").iterdir() if not path.name.startswith(".") and tag in path.read_text()]
 
-        def files(tag):
-            return [path for path in drop.iterdir() if not path.name.startswith(".") and tag in path.read_text()]
-
-        def act(tag):
-            try:
-                with socket.create_connection(("127.0.0.1", self.port), timeout=30) as wire:
-                    stream = wire.makefile("rwb")
-                    for line in ("EHLO x", "MAIL FROM:<a@client.test>", f"RCPT TO:<one@{DROPS}>", f"RCPT TO:<two@{DROPS}>",
-                                 "DATA"):
-                        self.reply(stream)
-                        stream.write(line.encode() + b"\r\n")
-                        stream.flush()
-                    self.reply(stream)
-                    stream.write(f"Subject: {tag}\r\n\r\nx\r\n.\r\n".encode())
+    def hand_in(self, tag, messages=1):
+        """By SMTP, each for two recipients. True: all were acknowledged."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=30) as wire:
+                stream = wire.makefile("rwb")
+                self.reply(stream)
+                for line in ["EHLO x"] + messages * ["MAIL FROM:<a@client.test>", f"RCPT TO:<one@{DROPS}>", f"RCPT TO:<two@{DROPS}>",
+                                                     "DATA", f"Subject: {tag}\r\n\r\nx\r\n."]:
+                    stream.write(line.encode() + b"\r\n")
                     stream.flush()
-                    return self.reply(stream).startswith(b"250")
-            except (OSError, EOFError):
-                return False
+                    if self.reply(stream)[:1] not in b"23":
+                        return False
+                return True
+        except (OSError, EOFError):
+            return False
 
-        def check(tag, acknowledged):
-            wait_for(lambda: not self.suite.json("queue", "list"), "the queue to be empty")
-            found = files(tag)
-            self.assertIn(len(found), (1,) if acknowledged else (0, 1), found)
-            for path in found:
-                self.assertEqual(path.read_text().count("x-receiver: "), 2)
-            self.assertEqual([path.name for path in drop.iterdir() if path.name.startswith(".")], [])
+    def check_dropped(self, tag, counts):
+        wait_for(lambda: not self.suite.json("queue", "list"), "the queue to be empty")
+        found = self.dropped(tag)
+        self.assertIn(len(found), counts, found)
+        for path in found:
+            self.assertEqual(path.read_text().count("x-receiver: "), 2)
+            self.assertTrue(path.read_text().endswith(f"Subject: {tag}\n\nx\n"), path.read_text())
+        self.assertEqual([path.name for path in (self.home / "drop").iterdir() if path.name.startswith(".")], [])
 
-        steps = self.each_step(act, lambda tag: files(tag) and not self.suite.json("queue", "list"), check)
-        self.assertGreater(steps, 8)
+    def test_drop(self):
+        """S14: a file, synced by itself."""
+        steps = self.each_step(self.hand_in, lambda tag: self.dropped(tag) and not self.suite.json("queue", "list"),
+                               lambda tag, acknowledged: self.check_dropped(tag, (1,) if acknowledged else (0, 1)))
+        self.assertGreater(steps, 10)
+
+    def test_drop_together(self):
+        """S14: so many at a time that the file system is synced for all of them."""
+        def before(tag):
+            self.suite.tool("queue", "suspend", DROPS)
+            self.assertTrue(self.hand_in(tag, TOGETHER))
+
+        def act(_):
+            self.suite.tool("queue", "resume", DROPS)
+
+        steps = self.each_step(act, lambda tag: len(self.dropped(tag)) == TOGETHER and not self.suite.json("queue", "list"),
+                               lambda tag, _: self.check_dropped(tag, (TOGETHER,)), before)
+        self.assertGreater(steps, 3 * TOGETHER + 8)
 
     @staticmethod
     def reply(stream):

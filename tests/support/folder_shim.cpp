@@ -4,6 +4,7 @@
 // SHIM_FILE_SYSTEM=MAGIC: what statfs says. SHIM_KILL_AT=N with SHIM_ARM=FILE: calls count once FILE is there.
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/vfs.h>
@@ -61,6 +62,34 @@ int fsync(int file) {
 int fdatasync(int file) {
   step();
   return static_cast<int>(::syscall(SYS_fdatasync, file));
+}
+int syncfs(int file) noexcept {
+  step();
+  return static_cast<int>(::syscall(SYS_syncfs, file));
+}
+int openat64(int folder, const char* path, int flags, ...) {
+  if ((flags & O_CREAT) == 0) return static_cast<int>(::syscall(SYS_openat, folder, path, flags));
+  va_list rest;
+  va_start(rest, flags);
+  const auto mode = va_arg(rest, mode_t);
+  va_end(rest);
+  step();
+  return static_cast<int>(::syscall(SYS_openat, folder, path, flags, mode));
+}
+int openat(int folder, const char* path, int flags, ...) {
+  if ((flags & O_CREAT) == 0) return static_cast<int>(::syscall(SYS_openat, folder, path, flags));
+  va_list rest;
+  va_start(rest, flags);
+  const auto mode = va_arg(rest, mode_t);
+  va_end(rest);
+  step();
+  return static_cast<int>(::syscall(SYS_openat, folder, path, flags, mode));
+}
+ssize_t writev(int file, const iovec* pieces, int count) {
+  struct stat about{};
+  if (::fstat(file, &about) == 0 && S_ISREG(about.st_mode)) step();
+  static auto* const real = next("writev", &writev);
+  return real(file, pieces, count);
 }
 int unlink(const char* path) noexcept {
   step();

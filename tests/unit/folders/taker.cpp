@@ -12,6 +12,7 @@
 #include <fstream>
 #include <set>
 
+#include "smtpd/folders/entrance.hpp"
 #include "smtpd/folders/spool_reader.hpp"
 #include "tests/support/store_harness.hpp"
 #include "tests/support/wait_for.hpp"
@@ -24,14 +25,21 @@ using tests::TestStore;
 
 namespace {
 
-std::shared_ptr<const Terms> local_terms() {
-  auto terms = std::make_shared<Terms>();
-  terms->server = "mx";
-  terms->hostname = "mx.example.test";
-  terms->default_domain = "example.test";
-  terms->local = true;
-  terms->message_octets = 1'000'000;
-  return terms;
+std::shared_ptr<const VirtualServer> local_server() {
+  auto server = std::make_shared<VirtualServer>();
+  auto& terms = server->terms;
+  terms.server = "mx";
+  terms.hostname = "mx.example.test";
+  terms.default_domain = "example.test";
+  terms.local = true;
+  terms.message_octets = 1'000'000;
+  routing::Srs::Terms srs;
+  srs.keys = {"a key of sixteen"};
+  server->reporting.srs = std::make_shared<const routing::Srs>(std::move(srs));
+  server->reporting.server = "mx";
+  server->reporting.hostname = terms.hostname;
+  server->reporting.default_domain = terms.default_domain;
+  return server;
 }
 
 /// Spool files for u0@example.test, and a taker of them that works until there is nothing to do.
@@ -54,22 +62,26 @@ class Spool {
   std::expected<void, std::string> work(
       mailstore::Store& store, const std::function<bool(const Taker&)>& until,
       const std::function<void(Taker::Moment)>& passed = [](Taker::Moment) {}) {
-    asio::io_context context{1};
-    folders::SpoolReader reader{store, common::system_clock_source(), [] { return local_terms(); }};
+    const auto worker = std::make_unique<common::net::Worker>(common::system_clock_source());
+    auto& context = worker->context();
+    common::dns::Resolver resolver;
+    folders::SpoolReader reader{store, common::system_clock_source(), [] { return local_server(); }};
+    folders::Entrance entrance{{store, *worker, resolver}, "spool", folders::Entrance::Refused::message};
     Taker::Setup setup;
     setup.folder = folder_;
     setup.source = "spool";
     setup.read = [&](const OpenedFile& file) { return reader.read(file); };
-    setup.told = [&](const OpenedFile& file, const mailstore::Envelope& envelope, mailstore::MessageId, std::uint64_t) {
+    setup.accept = [&](const OpenedFile& file, folders::Message message, std::string origin) {
       CHECK(file.owner() == ::geteuid());
-      CHECK(envelope.reverse_path == "u1@example.test");
+      CHECK(message.transaction.envelope.reverse_path == "u1@example.test");
+      return entrance.accept(file, std::move(message), std::move(origin));
     };
     setup.passed = passed;
     Taker taker{context, store, std::move(setup)};
     if (auto started = taker.start(); !started) return started;
     const auto end = [&]() -> asio::awaitable<void> {
       asio::steady_timer timer{context};
-      while (!(until(taker) && taker.idle())) {
+      while (!(until(taker) && (taker.idle() || hurry))) {
         timer.expires_after(1ms);
         co_await timer.async_wait(asio::use_awaitable);
       }
@@ -79,10 +91,32 @@ class Spool {
     context.run();
     return {};
   }
+  bool hurry = false;  ///< the end of work() is not the end of all files
+
+  std::string origin(const std::string& name) const {
+    const int folder = ::open(folder_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const auto file = OpenedFile::open(folder, name);
+    ::close(folder);
+    REQUIRE(file);
+    return "spool " + file->identity();
+  }
 
  private:
   std::filesystem::path folder_;
 };
+
+/// The file of this origin was taken, and what it held is no mailbox's.
+asio::awaitable<mailstore::Result<void>> take_once(mailstore::Store& store, std::string origin) {
+  auto beginning = store.begin();
+  auto draft = co_await std::move(beginning);
+  if (!draft) co_return std::unexpected(draft.error());
+  draft->append("\r\n");
+  mailstore::BodyFacts facts;
+  facts.octets = facts.header_octets = 2;
+  mailstore::Envelope nobody;
+  auto accepting = store.accept_once(std::move(*draft), std::move(nobody), facts, std::move(origin));
+  co_return co_await std::move(accepting);
+}
 
 std::size_t messages_in(TestStore& store) {
   return tests::entries(*store, store.boxes()[0])->size();
@@ -210,6 +244,28 @@ TEST_CASE("killed behind any step, every file is taken once") {
       CHECK(tests::problems(*store) == "");
     }
   }
+}
+
+TEST_CASE("a look that is broken off forgets no file that it has not seen") {
+  TestStore store(2);
+  Spool spool{store.path().parent_path() / "spool"};
+  constexpr std::size_t count = 40;
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto name = "file" + std::to_string(i);
+    spool.put(name, "\r\nx\r\n");
+    REQUIRE(tests::wait_for(take_once(*store, spool.origin(name))));
+  }
+  REQUIRE(remembered(store) == count);
+  // Many more than are looked at side by side stand in front of them.
+  for (std::size_t i = 0; i < 10 * count; ++i) std::ofstream(spool.folder() / ("none" + std::to_string(i))) << "x";
+  spool.hurry = true;
+  REQUIRE(spool.work(*store, at_once));
+  spool.hurry = false;
+  for (std::size_t i = 0; i < 10 * count; ++i) std::filesystem::remove(spool.folder() / ("none" + std::to_string(i)));
+  REQUIRE(spool.work(*store, at_once));
+  CHECK(messages_in(store) == 0);  // taken before
+  CHECK(spool.files() == 0);
+  CHECK(remembered(store) == 0);
 }
 
 TEST_CASE("a number that is given again is another file") {

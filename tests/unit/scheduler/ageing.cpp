@@ -211,3 +211,18 @@ TEST_CASE("S47: a copy of each report of failure, of no other, and none of the c
   for (const auto& each : house.queued()) badmail += each.reason.starts_with("badmail: ") ? 1 : 0;
   CHECK(badmail == 1);
 }
+
+TEST_CASE("S14: what may lie in a drop folder already does not go back, however long the folder cannot be seen") {
+  House house;
+  tests::got(tests::add_domain(*house.store, {.name = "programs.test", .kind = mailstore::DomainKind::drop}));
+  house.stop();
+  house.accept({.to = {"x@programs.test"}});
+  const auto file = house.folder.path() / "nowhere" / "a.eml";
+  std::vector<mailstore::Settlement> placing{{house.queued()[0].name, mailstore::Placing{file.string()}}};
+  CHECK(tests::got(tests::wait_for(house.queue().settle(std::move(placing)))).settled == 1);
+  house.start();
+  house.pass(96h, 1h);
+  REQUIRE(house.queued().size() == 1);
+  CHECK(house.queued()[0].placing == file);
+  for (const auto& report : house.mailbox()) CHECK(report.contains("Action: delayed"));
+}

@@ -75,7 +75,7 @@ House::~House() {
 
 void House::set(const Adjust& adjust) {
   adjust(server_);
-  if (scheduler_) scheduler_->set_plans(std::make_shared<const Plans>(make_plans({server_}, srs(), {}).value()));
+  if (scheduler_) scheduler_->set_plans(std::make_shared<const Plans>(make_plans({server_}, srs(), drops).value()));
 }
 
 void House::start() {
@@ -85,7 +85,7 @@ void House::start() {
   setup.dice = [](std::uint32_t bound) { return bound - 1; };
   setup.unchecked = common::net::TlsClientContext::load(common::net::TlsClientContext::Peer::anyone).value();
   scheduler_ = std::make_unique<Scheduler>(*store, *worker_, names, std::move(setup),
-                                           std::make_shared<const Plans>(make_plans({server_}, srs(), {}).value()),
+                                           std::make_shared<const Plans>(make_plans({server_}, srs(), drops).value()),
                                            std::chrono::days{3});
   REQUIRE(scheduler_->start());
   quiet();

@@ -132,6 +132,7 @@ class House {
   tests::TestStore store;
   StageNames names{clock};
   StubServer stub;
+  smtpd::outbound::DropFolders drops;  ///< by name, of which "test" is the only one; `set` makes a change known
 
  private:
   common::config::Server server_;

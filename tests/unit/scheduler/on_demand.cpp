@@ -37,6 +37,23 @@ TEST_CASE("S93: what is held is not tried, and goes when it is asked for, all of
   CHECK(house.queued().size() == 1);
 }
 
+TEST_CASE("S93: a domain of which nothing is left is not looked at for ever") {
+  House house;
+  hold(house, "far.test");
+  house.send({.to = {"bob@far.test"}});
+  house.scheduler().ask({"far.test"});
+  house.quiet();
+  REQUIRE(house.queued().empty());
+  // Its timer, for notices and for what is too old, still stands; and somebody may ask again.
+  house.pass(8h, 10min);
+  house.scheduler().ask({"far.test"});
+  house.quiet();
+  house.send({.to = {"bob@far.test"}});
+  house.scheduler().ask({"far.test"});
+  house.quiet();
+  CHECK(house.stub.heard().messages.size() == 2);
+}
+
 TEST_CASE("S93: a person's order goes all the same, and only for what it names") {
   House house;
   hold(house, "far.test");

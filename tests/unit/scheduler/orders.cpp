@@ -231,6 +231,44 @@ TEST_CASE("an alias made meanwhile leads waiting mail on, to mailboxes and to ot
   CHECK(house.stub.heard().lines[2] == "RCPT TO:<bob@else.test>");
 }
 
+TEST_CASE("who wants to hear of success hears it once, of where waiting mail was led to meanwhile") {
+  struct Row {
+    std::vector<std::string> targets;
+    const char* action;
+    const char* recipient;
+  };
+  const Row rows[] = {
+      // RFC 3461 5.2.7.3 (c): those behind it are asked for no report.
+      {{"u1@example.test", "bob@else.test"}, "expanded", "rfc822;all@far.test"},
+      {{"bob@else.test", "eve@else.test"}, "expanded", "rfc822;all@far.test"},
+      // 5.2.7.2, 5.2.2
+      {{"bob@else.test"}, "relayed", "rfc822;bob@else.test"},
+      {{"u1@example.test"}, "delivered", "rfc822;all@far.test"},
+  };
+  for (const auto& row : rows) {
+    CAPTURE(row.action);
+    for (const std::uint8_t notify : {mailstore::notify_success, mailstore::notify_failure}) {
+      CAPTURE(notify);
+      House house;
+      house.names.dead.insert("far.test");
+      house.send({.to = {"all@far.test"}, .notify = notify});
+      got(tests::add_domain(*house.store, {.name = "far.test", .alias_of = {}}));
+      got(tests::put_alias(*house.store, {"all@far.test", row.targets}));
+      house.pass(15min);
+      CHECK(house.queued().empty());
+      const auto told = house.mailbox();
+      if (notify != mailstore::notify_success) {
+        CHECK(told.empty());
+        continue;
+      }
+      REQUIRE(told.size() == 1);
+      CHECK(field(told[0], "Action") == row.action);
+      CHECK(field(told[0], "Final-Recipient") == row.recipient);
+      CHECK(count(told[0], "\r\nAction: ") == 1);
+    }
+  }
+}
+
 TEST_CASE("S54, S55: a mailbox without room is tried every hour, its sender hears of the delay and of the end") {
   House house{{Ways{}}, [](common::config::Server& server) {
                 server.delivery.local_retry = 60min;

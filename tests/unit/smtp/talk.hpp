@@ -173,7 +173,9 @@ class Talk {
         helo_asked = helo->name;
         step = conversation_.on_helo(CheckHelo{*helo}, helo_leads_here);
       } else if (const auto* sender = std::get_if<CheckSender>(&step)) {
-        const auto own = routing::is_address_of(directory_, sender->sender, sender->account, terms_.default_domain);
+        mailstore::Result<bool> own = true;
+        if (sender->account)
+          own = routing::is_address_of(directory_, sender->sender, *sender->account, terms_.default_domain);
         step = conversation_.on_sender(own ? std::expected<bool, Cause>{*own} : std::unexpected(Cause::store_trouble));
       } else if (const auto* recipient = std::get_if<CheckRecipient>(&step)) {
         auto found = routing::resolve(directory_, recipient->recipient, terms_.default_domain, recipient->relay);

@@ -19,7 +19,8 @@ using tests::wait_for;
 
 namespace {
 
-asio::awaitable<Result<MessageId>> take_once(Store& store, MailboxNumber box, std::string octets, std::string origin) {
+asio::awaitable<Result<MessageId>> take_once(Store& store, MailboxNumber box, std::string octets, std::string origin,
+                                             std::string hold = {}) {
   auto beginning = store.begin();
   auto draft = co_await std::move(beginning);
   if (!draft) co_return std::unexpected(draft.error());
@@ -29,8 +30,8 @@ asio::awaitable<Result<MessageId>> take_once(Store& store, MailboxNumber box, st
   envelope.server = "test";
   envelope.owners.push_back({.mailbox = box, .delivered_to = tests::address_of(box)});
   envelope.remotes.push_back({.address = "bob@far.test"});
-  auto accepting =
-      store.accept_once(std::move(*draft), std::move(envelope), tests::facts_of(octets), std::move(origin));
+  auto accepting = store.accept_once(std::move(*draft), std::move(envelope), tests::facts_of(octets), std::move(origin),
+                                     std::move(hold));
   auto accepted = co_await std::move(accepting);
   if (!accepted) co_return std::unexpected(accepted.error());
   co_return id;
@@ -65,6 +66,17 @@ TEST_CASE("what was taken is not taken again, until it is forgotten") {
   got(take("spool 17"));
   CHECK(messages_in(store) == 4);
   CHECK(tests::problems(*store) == "");
+}
+
+TEST_CASE("what is taken may be held from the first moment") {
+  TestStore store(1);
+  const auto octets = tests::make_message("from a file", 500);
+  const auto id = got(wait_for(take_once(*store, store.boxes()[0], octets, "spool 17", "somebody should look")));
+  CHECK(got(store->taken("spool 17")) == id);
+  const auto rows = got(store->queue().recipients(id));
+  REQUIRE(rows.size() == 1);
+  CHECK(rows[0].state == QueueState::held);
+  CHECK(rows[0].reason == "somebody should look");
 }
 
 TEST_CASE("a name that no row can have is refused before anything is written") {

@@ -152,6 +152,21 @@ struct Doomed {
   std::uint64_t removed_before = 0;  ///< one that was brought back and removed again stays
 };
 
+/// Nobody who gets the address later gets what its owner was given: the mail of a remote domain.
+void forget_account(Change& change, const std::string& address) {
+  std::vector<Domain> named;
+  {
+    lmdb::Cursor cursor(change.txn(), change.index().tables().domains);
+    for (auto row = cursor.first(); row; row = cursor.next()) {
+      // Most name nobody: a look at the octets is a fraction of what reading the row costs.
+      if (row->value.find(address) == std::string_view::npos) continue;
+      auto domain = decode_domain(row->key, row->value);
+      if (std::erase(domain.remote.dequeue_accounts, address) > 0) named.push_back(std::move(domain));
+    }
+  }
+  for (const auto& domain : named) change.put_domain(domain);
+}
+
 /// Takes a removed mailbox's mail away in pieces, resting between them as long as each took, then the mailbox.
 /// `not_found`: it is not there any more, or was brought back.
 asio::awaitable<Result<void>> purge_mail(Store& store, std::shared_ptr<Store::Impl> impl, Doomed doomed) {
@@ -168,7 +183,10 @@ asio::awaitable<Result<void>> purge_mail(Store& store, std::shared_ptr<Store::Im
       if (!row || row->mailbox.number != doomed.number || !row->removed || row->removed_at > doomed.removed_before)
         return fail(Errc::not_found, fmt::format("the removed mailbox {} is not there any more", doomed.address));
       *empty = change.purge_entries(row->mailbox.number, piece) < piece;
-      if (*empty) change.erase_mailbox(*row);
+      if (*empty) {
+        forget_account(change, doomed.address);
+        change.erase_mailbox(*row);
+      }
       return {};
     };
     const auto begun = std::chrono::steady_clock::now();
@@ -417,7 +435,10 @@ asio::awaitable<Result<void>> Store::rename_mailbox(std::string address, std::st
     lmdb::Cursor cursor(txn, impl_->core.index.tables().domains);
     for (auto row = cursor.first(); row; row = cursor.next()) {
       const auto domain = decode_domain(row->key, row->value);
-      if (domain.catch_all == address || domain.journal == address) domains.emplace_back(row->key);
+      const auto& accounts = domain.remote.dequeue_accounts;
+      if (domain.catch_all == address || domain.journal == address ||
+          std::ranges::find(accounts, address) != accounts.end())
+        domains.emplace_back(row->key);
     }
     return {};
   });
@@ -457,6 +478,7 @@ asio::awaitable<Result<void>> Store::rename_mailbox(std::string address, std::st
       if (!domain) continue;
       if (domain->catch_all == address) domain->catch_all = to;
       if (domain->journal == address) domain->journal = to;
+      std::ranges::replace(domain->remote.dequeue_accounts, address, to);
       change.put_domain(*domain);
     }
     return {};

@@ -166,6 +166,8 @@ struct Round {
   std::string domain;
   Time next = no_time;  ///< none: it went well and what failed before is forgotten; else the next one
   Attempt attempt;      ///< of one that failed
+  bool ahead =
+      false;  ///< one that failed was asked for before its time: it counts for nothing, `next` is not looked at
 };
 
 /// A message accepted in the very transaction that settles: a report on the recipients, or the copy that carries their

@@ -89,6 +89,11 @@ bool settle_one(Change& change, const Settlement& one, Record record, MessageId 
 void settle_round(Change& change, const Round& round) {
   auto row = change.index().queue_domain(change.txn(), round.domain);
   if (!row) return;
+  if (round.ahead) {
+    row->last = round.attempt;
+    change.put_queue_domain(*row);
+    return;
+  }
   row->next_round = round.next;
   if (round.next == no_time) {
     row->failed_rounds = 0;

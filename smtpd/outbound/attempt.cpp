@@ -178,6 +178,7 @@ asio::awaitable<void> Scheduler::attempt(Run& run, Group group) {
   if (run.given != nullptr) {
     auto parts = divide(std::move(group));
     for (auto& part : parts) {
+      if (!run.given->conversation().reusable()) break;  // it broke: the others were not tried
       auto carrying = carry_there(run, part, envelope, *opened, *plan);
       co_await std::move(carrying);
     }

@@ -43,8 +43,11 @@ class ClientSession {
   asio::awaitable<void> send(const Message& message, const Body& body, std::vector<Answer>& answers);
   /// A command that is no part of a transaction, such as ETRN; what the peer said to it, or that it said nothing.
   asio::awaitable<Answer> ask(std::string command);
-  /// The connection itself, when its roles are reversed; this session is over then.
-  common::net::Stream take_stream() { return std::move(stream_); }
+  /// The connection itself, when its roles are reversed; this session is over then, and its patience too.
+  common::net::Stream take_stream() {
+    stream_.set_deadline({});
+    return std::move(stream_);
+  }
   /// Says goodbye and closes.
   asio::awaitable<void> quit();
 

@@ -294,7 +294,7 @@ asio::awaitable<void> Scheduler::do_round(Run& run) {
     if (!status) break;
     std::vector<mailstore::QueuedRecipient> recipients;
     if (round) {
-      auto page = queue_.ready(run.domain, run.asked ? Time::max() : now(), after, page_size);
+      auto page = queue_.ready(run.domain, run.asked && run.on_demand ? Time::max() : now(), after, page_size);
       if (!page) break;
       recipients = std::move(page->recipients);
       after = std::move(page->last);
@@ -419,15 +419,18 @@ asio::awaitable<void> Scheduler::end_round(Run& run) {
       own.push_back(std::move(each.stays));
     }
     add_ordered(run, own);
+    // Anybody may ask by ETRN: what fails then makes nobody's mail wait longer.
+    const bool ahead = run.asked && (run.on_demand || run.row.next_round > now());
     const auto next = next_attempt(*run.schedule, run.row.failed_rounds + 1, now(), now(), chance());
-    rounds.push_back({run.domain, next, *run.trouble});
+    rounds.push_back({run.domain, next, *run.trouble, ahead});
     log::info("domain.deferred", {{"domain", run.domain},
                                   {"peer", run.trouble->peer},
                                   {"why", run.trouble->answer.text},
-                                  {"rounds", std::uint64_t{run.row.failed_rounds} + 1}});
+                                  {"rounds", std::uint64_t{run.row.failed_rounds} + (ahead ? 0 : 1)}});
   } else {
     for (auto& each : std::exchange(run.undecided, {})) own.push_back(std::move(each.stays));
-    if (run.good && run.row.failed_rounds > 0) rounds.push_back({run.domain, {}, {}});
+    if (run.good && (run.row.failed_rounds > 0 || run.row.last.at != mailstore::no_time))
+      rounds.push_back({run.domain, {}, {}});
   }
   if (!rounds.empty() || !own.empty()) co_await settle(own, std::move(rounds));
   for (const auto& hand : std::exchange(run.kept, {})) in_hand_.erase(hand);

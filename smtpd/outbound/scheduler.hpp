@@ -87,7 +87,8 @@ class Scheduler {
   void set_plans(std::shared_ptr<const Plans> plans) { plans_.set(std::move(plans)); }
   /// On the worker: nothing new is begun.
   void stop();
-  /// On the worker: all that waits for these is due, also where it is held until somebody asks (ETRN).
+  /// On the worker: what waits for the next round of these goes now; where it is held until somebody asks, all of it
+  /// (ETRN).
   void ask(std::vector<std::string> domains);
   /// On the worker: mail of the reserved domains goes over this connection (ATRN).
   void serve(Turned turned);
@@ -103,7 +104,7 @@ class Scheduler {
   struct Line {
     bool running = false;       ///< or about to
     bool again = false;         ///< all of it is to be looked at once more
-    bool asked = false;         ///< somebody wants its mail: all of it is due
+    bool asked = false;         ///< somebody wants its mail
     bool suspended = false;     ///< by a person
     bool proven = false;        ///< somebody there was spoken to since the last trouble: many may go at once
     std::uint32_t width = 100;  ///< attempts that its destination allows at a time
@@ -188,6 +189,7 @@ class Scheduler {
   // turned.cpp: mail that is asked for
   bool is_on_demand(const std::string& domain);
   asio::awaitable<void> serve_turned(Turned turned);
+  bool is_stopped(const std::string& domain);
   asio::awaitable<std::uint64_t> hand_over(std::string domain, ClientSession& session);
 
   // attempt.cpp: one message to some recipients of one domain

@@ -24,7 +24,7 @@ struct Scheduler::Run {
   std::uint32_t carrying = 0;      ///< of those, that have a lane
   bool ours = false;               ///< the domain became ours while mail for it waited
   bool on_demand = false;          ///< its mail waits until it is asked for; what a person orders does not
-  bool asked = false;              ///< it was: all of it is due
+  bool asked = false;              ///< it was, or its round before its time
   bool folder_failed = false;      ///< its mail goes into files, and could not
   ClientSession* given = nullptr;  ///< all goes over this connection
 

@@ -12,21 +12,30 @@ namespace {
 
 namespace log = common::log;
 
-// Whoever asks by ETRN need not be known. A run costs one connection where nobody answers, so a stranger can cause that
-// many of them, to servers that an admin has named.
-constexpr std::uint64_t each_node_a_minute = 6;
-/// Who logs in is known, and brings the connection along.
-constexpr std::uint64_t each_account_a_minute = 60;
-constexpr std::uint64_t all_each_minute = 600;
-constexpr std::chrono::minutes a_minute{1};
-/// Beyond this what is known of callers is forgotten; `all_each_minute` holds all the same.
-constexpr std::size_t most_known = 10'000;
 /// Domains of the queue that one question looks at: milliseconds.
 constexpr std::size_t page_size = 1000;
 constexpr int most_pages = 10;
 
 bool is_below(std::string_view domain, std::string_view top) {
   return domain.size() > top.size() && domain.ends_with(top) && domain[domain.size() - top.size() - 1] == '.';
+}
+
+bool is_pattern(const mailstore::Domain& domain) {
+  return domain.name.starts_with("*.");
+}
+
+/// The settings of a remote domain whose mail this account may have; nullopt: it may not.
+std::optional<mailstore::RemoteSettings> settings_for(mailstore::DirectoryView& directory, const std::string& account,
+                                                      const std::string& domain) {
+  auto settings = routing::find_remote_domain(directory, domain);
+  if (!settings || !*settings) return std::nullopt;
+  const auto& accounts = (*settings)->remote.dequeue_accounts;
+  if (std::ranges::find(accounts, account) == accounts.end()) return std::nullopt;
+  return std::move((*settings)->remote);
+}
+
+std::string format_peer(const std::optional<common::net::PeerKey>& peer) {
+  return peer ? std::to_string(peer->high) + '.' + std::to_string(peer->low) : "here";
 }
 
 }  // namespace
@@ -37,41 +46,40 @@ Reservation::~Reservation() {
 }
 
 Triggers::Triggers(mailstore::Store& store, const common::Clock& clock, Hooks hooks)
-    : store_(store), clock_(clock), hooks_(std::move(hooks)), all_(all_each_minute, a_minute) {}
+    : store_(store), clock_(clock), hooks_(std::move(hooks)) {}
 
-bool Triggers::may(std::string key, std::uint64_t count) {
-  const std::lock_guard guard{mutex_};
-  if (each_.size() >= most_known && !each_.contains(key)) each_.clear();
-  const auto at = clock_.steady();
-  auto& own = each_.try_emplace(std::move(key), count, a_minute).first->second;
-  return own.take(at) && all_.take(at);
+bool Triggers::add_waiting(const std::string& domain, Found& found) {
+  const auto row = store_.queue().domain(domain);
+  if (!row) return false;
+  if (*row && (*row)->waiting > 0 && !(*row)->suspended) found.domains.push_back({domain, (*row)->waiting});
+  return true;
 }
 
-std::vector<Triggers::Waiting> Triggers::waiting(const std::function<bool(const std::string&)>& fits) {
-  std::vector<Waiting> found;
+void Triggers::add_waiting(const std::function<bool(const std::string&)>& fits, Found& found) {
   const auto queue = store_.queue();
   std::string after;
-  for (int i = 0; i < most_pages; ++i) {
+  found.whole = false;
+  for (int i = 0; i < most_pages && !found.whole; ++i) {
     const auto page = queue.domains(after, page_size);
     if (!page) {
       log::error("queue.failed", {{"why", page.error().detail}});
-      break;
+      return;
     }
     for (const auto& domain : page->domains) {
-      if (domain.waiting > 0 && !domain.suspended && fits(domain.name)) found.push_back({domain.name, domain.waiting});
+      if (domain.waiting > 0 && !domain.suspended && fits(domain.name))
+        found.domains.push_back({domain.name, domain.waiting});
     }
-    if (!page->more) break;
+    found.whole = !page->more;
     after = page->last;
   }
-  return found;
 }
 
-RunAnswer Triggers::start(const Node& node) {
+RunAnswer Triggers::start(const Node& node, const std::optional<common::net::PeerKey>& peer) {
   using enum RunAnswer::What;
   // Queues have no names here but their domains'.
   if (node.reach == Node::Reach::queue) return {refused, {}};
   const bool below = node.reach == Node::Reach::subdomains;
-  bool known = false;
+  std::string covered;
   {
     const auto directory = store_.directory();
     auto settings = routing::find_remote_domain(*directory, node.name);
@@ -80,35 +88,58 @@ RunAnswer Triggers::start(const Node& node) {
       log::warning("directory.failed", {{"why", settings.error().detail}});
       return {unable, {}};
     }
-    known = settings->has_value();
+    if (!*settings) return {refused, {}};
+    covered = std::move((*settings)->name);
   }
-  if (!known) return {refused, {}};
   const auto status = store_.queue().status();
   if (!status || status->held || !hooks_.ready()) return {unable, {}};
-  if (!may((below ? "@" : "") + node.name, each_node_a_minute)) return {unable, {}};
+  if (!limits_.may_run({format_peer(peer), (below ? "@" : "") + node.name, std::move(covered)}, clock_.steady()))
+    return {unable, {}};
 
-  std::vector<Waiting> found;
+  Found found;
   if (below) {
     const auto directory = store_.directory();
-    found = waiting([&](const std::string& domain) {
-      if (domain != node.name && !is_below(domain, node.name)) return false;
-      const auto settings = routing::find_remote_domain(*directory, domain);
-      return settings && settings->has_value();
-    });
+    add_waiting(
+        [&](const std::string& domain) {
+          if (domain != node.name && !is_below(domain, node.name)) return false;
+          const auto settings = routing::find_remote_domain(*directory, domain);
+          return settings && settings->has_value();
+        },
+        found);
   } else {
     const auto row = store_.queue().domain(node.name);
     if (!row || (*row && (*row)->suspended)) return {unable, {}};
-    if (*row && (*row)->waiting > 0) found.push_back({node.name, (*row)->waiting});
+    if (*row && (*row)->waiting > 0) found.domains.push_back({node.name, (*row)->waiting});
   }
-  if (found.empty()) return {nothing, {}};
+  if (found.domains.empty()) return {found.whole ? nothing : unable, {}};
   std::uint64_t pending = 0;
   std::vector<std::string> names;
-  for (auto& each : found) {
+  for (auto& each : found.domains) {
     pending += each.count;
     names.push_back(std::move(each.domain));
   }
   hooks_.run(std::move(names));
   return {started, pending};
+}
+
+Triggers::Found Triggers::waiting_for(mailstore::DirectoryView& directory, const std::string& account,
+                                      const std::vector<mailstore::Domain>& own) {
+  Found found;
+  std::unordered_set<std::string> asked;
+  for (const auto& domain : own) {
+    if (is_pattern(domain) || !asked.insert(domain.name).second) continue;
+    found.whole = add_waiting(domain.name, found) && found.whole;
+  }
+  if (std::ranges::none_of(own, is_pattern)) return found;
+  // Which domains fit a pattern is for the queue to say.
+  const bool named = found.whole;
+  add_waiting(
+      [&](const std::string& domain) {
+        return !asked.contains(domain) && settings_for(directory, account, domain).has_value();
+      },
+      found);
+  found.whole = found.whole && named;
+  return found;
 }
 
 Triggers::Granted Triggers::turn(const Caller& caller, const std::vector<std::string>& domains) {
@@ -119,7 +150,9 @@ Triggers::Granted Triggers::turn(const Caller& caller, const std::vector<std::st
     if (!settings.security) return caller.tls_wanted;
     return *settings.security == mailstore::Security::tls || *settings.security == mailstore::Security::verify;
   };
-  std::vector<std::string> found;
+  // Before the directory is searched for what names the account, which is all of its domains to look at.
+  if (!limits_.may_turn(caller.account, clock_.steady())) return answer(unable);
+  Found found;
   bool unprotected = false;
   {
     const auto directory = store_.directory();
@@ -130,41 +163,32 @@ Triggers::Granted Triggers::turn(const Caller& caller, const std::vector<std::st
     }
     if (own->empty()) return answer(refused);
     const auto status = store_.queue().status();
-    if (!status || status->held || !hooks_.ready() || !may(caller.account, each_account_a_minute))
-      return answer(unable);
-
-    const auto settings_of = [&](const std::string& domain) -> std::optional<mailstore::RemoteSettings> {
-      auto settings = routing::find_remote_domain(*directory, domain);
-      if (!settings || !*settings) return std::nullopt;
-      const auto& accounts = (*settings)->remote.dequeue_accounts;
-      if (std::ranges::find(accounts, caller.account) == accounts.end()) return std::nullopt;
-      return std::move((*settings)->remote);
-    };
+    if (!status || status->held || !hooks_.ready()) return answer(unable);
     for (const auto& domain : domains) {
-      const auto settings = settings_of(domain);
+      const auto settings = settings_for(*directory, caller.account, domain);
       if (!settings) return answer(refused);
       unprotected = unprotected || in_the_clear(*settings);
-      const auto row = store_.queue().domain(domain);
-      if (row && *row && (*row)->waiting > 0 && !(*row)->suspended) found.push_back(domain);
+      found.whole = add_waiting(domain, found) && found.whole;
     }
     if (domains.empty()) {
-      for (auto& each : waiting([&](const std::string& domain) {
-             const auto settings = settings_of(domain);
-             if (settings) unprotected = unprotected || in_the_clear(*settings);
-             return settings.has_value();
-           })) {
-        found.push_back(std::move(each.domain));
+      found = waiting_for(*directory, caller.account, *own);
+      for (const auto& each : found.domains) {
+        const auto settings = settings_for(*directory, caller.account, each.domain);
+        unprotected = unprotected || (settings && in_the_clear(*settings));
       }
     }
   }
   if (unprotected) return answer(needs_tls);
-  if (found.empty()) return answer(nothing);
+  if (found.domains.empty()) return answer(found.whole ? nothing : unable);
+  std::vector<std::string> wanted;
+  wanted.reserve(found.domains.size());
+  for (auto& each : found.domains) wanted.push_back(std::move(each.domain));
   {
     const std::lock_guard guard{taken_->mutex};
-    std::erase_if(found, [&](const std::string& domain) { return !taken_->domains.insert(domain).second; });
+    std::erase_if(wanted, [&](const std::string& domain) { return !taken_->domains.insert(domain).second; });
   }
-  if (found.empty()) return answer(unable);
-  return {granted, std::make_unique<Reservation>(taken_, std::move(found))};
+  if (wanted.empty()) return answer(unable);
+  return {granted, std::make_unique<Reservation>(taken_, std::move(wanted))};
 }
 
 }  // namespace smtpd::outbound

@@ -4,20 +4,21 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
 #include "common/clock.hpp"
+#include "common/net/admission.hpp"
 #include "common/net/stream.hpp"
 
 #include "mailstore/directory.hpp"
 #include "mailstore/queue.hpp"
 #include "mailstore/store.hpp"
 
-#include "smtpd/outbound/token_bucket.hpp"
+#include "smtpd/outbound/ask_limits.hpp"
 #include "smtpd/outbound/trigger.hpp"
 #include "smtpd/protocol/command.hpp"
 
@@ -64,7 +65,8 @@ class Triggers {
   };
   Triggers(mailstore::Store& store, const common::Clock& clock, Hooks hooks);
 
-  RunAnswer start(const Node& node);
+  /// `peer`: who asks; nullopt: a program of this machine.
+  RunAnswer start(const Node& node, const std::optional<common::net::PeerKey>& peer);
 
   struct Caller {
     std::string account;      ///< canonical
@@ -80,22 +82,27 @@ class Triggers {
   void hand_over(Turned turned) { hooks_.serve(std::move(turned)); }
 
  private:
-  /// One more for this key now, of so many a minute?
-  bool may(std::string key, std::uint64_t count);
   struct Waiting {
     std::string domain;
     std::uint64_t count = 0;
   };
-  /// Domains with mail that somebody waits for, of those that `fits`.
-  std::vector<Waiting> waiting(const std::function<bool(const std::string&)>& fits);
+  struct Found {
+    std::vector<Waiting> domains;
+    bool whole = true;  ///< false: there may be more, behind what one look takes in
+  };
+  /// Adds it if it has mail that may leave; false: the store has trouble.
+  bool add_waiting(const std::string& domain, Found& found);
+  /// Adds domains with mail that may leave, of those that `fits`.
+  void add_waiting(const std::function<bool(const std::string&)>& fits, Found& found);
+  /// The same, of what this account may have. `own`: what names it in the directory.
+  Found waiting_for(mailstore::DirectoryView& directory, const std::string& account,
+                    const std::vector<mailstore::Domain>& own);
 
   mailstore::Store& store_;
   const common::Clock& clock_;
   Hooks hooks_;
   std::shared_ptr<Reservation::Taken> taken_ = std::make_shared<Reservation::Taken>();
-  std::mutex mutex_;
-  TokenBucket all_;
-  std::unordered_map<std::string, TokenBucket> each_;
+  AskLimits limits_;
 };
 
 }  // namespace smtpd::outbound

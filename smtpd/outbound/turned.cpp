@@ -84,6 +84,13 @@ asio::awaitable<void> Scheduler::serve_turned(Turned turned) {
   if (session.conversation().resting()) co_await session.quit();
 }
 
+/// Whether a person wants the domain's mail to stay where it is, as it is now: there is no taking back what went.
+bool Scheduler::is_stopped(const std::string& domain) {
+  const auto status = queue_.status();
+  const auto row = queue_.domain(domain);
+  return !status || status->held || !row || (*row && (*row)->suspended);
+}
+
 /// One domain's mail, whatever it waits for, one message after the other; what an ordinary round has in hand stays with
 /// that. Returns how many messages were offered.
 asio::awaitable<std::uint64_t> Scheduler::hand_over(std::string domain, ClientSession& session) {
@@ -92,9 +99,13 @@ asio::awaitable<std::uint64_t> Scheduler::hand_over(std::string domain, ClientSe
   auto row = queue_.domain(run.domain);
   if (!row || !*row) co_return 0;
   run.row = std::move(**row);
+  // It may have become one since it was asked for; what lies in its folder by now goes nowhere else.
+  const auto drop = is_drop_domain(run.domain);
+  if (!drop || *drop) co_return 0;
   std::uint64_t messages = 0;
   std::optional<mailstore::QueuePlace> after;
-  for (bool more = true; more && !stopping_ && session.conversation().reusable();) {
+  bool stopped = is_stopped(run.domain);
+  for (bool more = true; more && !stopped && !stopping_ && session.conversation().reusable();) {
     const auto status = queue_.status();
     if (!status) break;
     auto page = queue_.ready(run.domain, Time::max(), after, page_size);
@@ -111,7 +122,8 @@ asio::awaitable<std::uint64_t> Scheduler::hand_over(std::string domain, ClientSe
     });
     auto groups = group_by_message(std::move(page->recipients), status->changes);
     for (auto& each : groups) {
-      if (stopping_ || !session.conversation().reusable()) {
+      stopped = stopped || is_stopped(run.domain);
+      if (stopped || stopping_ || !session.conversation().reusable()) {
         for (const auto& recipient : each.recipients) in_hand_.erase({recipient.name.id.value, recipient.name.ordinal});
         continue;
       }

@@ -423,6 +423,8 @@ class Walk {
 Result<std::optional<mailstore::Domain>> find_remote_domain(DirectoryView& directory, std::string_view domain) {
   auto found = directory.domain(domain);
   if (!found || (*found && (*found)->kind == DomainKind::remote)) return found;
+  // A domain of ours is none of the pattern's: its mail is nobody else's to ask for.
+  if (*found) return std::nullopt;
   for (auto dot = domain.find('.'); dot != std::string_view::npos; dot = domain.find('.', dot + 1)) {
     std::string pattern{"*"};
     pattern += domain.substr(dot);

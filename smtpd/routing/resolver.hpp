@@ -100,7 +100,7 @@ mailstore::Result<Resolution> resolve(mailstore::DirectoryView& directory, const
                                       const Returns* returns = nullptr);
 
 /// The settings that hold for mail to `domain`: of the domain itself, else of the longest "*.suffix" that it ends in
-/// (LEGACY S87: the suffix itself does not match). nullopt: there are none.
+/// (LEGACY S87: the suffix itself does not match). nullopt: there are none, or `domain` is ours: local, alias or drop.
 mailstore::Result<std::optional<mailstore::Domain>> find_remote_domain(mailstore::DirectoryView& directory,
                                                                        std::string_view domain);
 

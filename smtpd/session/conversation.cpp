@@ -301,8 +301,13 @@ Step Conversation::on_rcpt(std::string_view argument) {
   // Where there is no limit, too: one address may come as often as somebody likes, and what each asks for is kept.
   const auto most = terms_.recipients != 0 ? std::min<std::uint64_t>(terms_.recipients, owner_limit) : owner_limit;
   if (transaction_->recipients >= most) return reply(Cause::too_many_recipients);
+  const bool bare = rcpt->recipient.domain.empty();
   if (!routing::complete(rcpt->recipient, terms_.default_domain)) return reply(Cause::bad_recipient, "domain missing");
-  if (!terms_.only_domain.empty() && rcpt->recipient.domain != terms_.only_domain) return reply(Cause::relaying_denied);
+  if (!terms_.only_domain.empty() && rcpt->recipient.domain != terms_.only_domain) {
+    // RFC 5321 4.5.1: <Postmaster> alone is to be reached in every session, whatever else this one is for.
+    if (!bare || !common::canonical_key(rcpt->recipient).starts_with("postmaster@"))
+      return reply(Cause::relaying_denied);
+  }
   CheckRecipient question{.recipient = std::move(rcpt->recipient), .declared = transaction_->declared};
   question.relay = relay_for(terms_, identity_ ? Client::authenticated : Client::stranger);
   question.notify = rcpt->notify;

@@ -249,7 +249,7 @@ Step Session::check_recipient(const CheckRecipient& question) {
 // ---- mail that waits until it is asked for
 
 Step Session::ask_run(const AskRun& question) {
-  const auto answer = services_.triggers.start(question.node);
+  const auto answer = services_.triggers.start(question.node, common::net::peer_key(stream_.peer()));
   Step step = conversation_.on_run(answer);
   if (const auto* send = std::get_if<Send>(&step)) {
     log::info("etrn", {{"node", question.node.name},

@@ -3,6 +3,7 @@ people's programs: fetchmail's ETRN mode asks us, and we ask Postfix."""
 
 import base64
 import os
+import signal
 import socket
 import sys
 import threading
@@ -24,9 +25,9 @@ def plain(account, password=PASSWORD):
     return "AUTH PLAIN " + base64.b64encode(f"\0{account}\0{password}".encode()).decode()
 
 
-def take_mail(wire, most=1000, stop_at=None):
+def take_mail(wire, stop_at=None, freeze=None):
     """The server's side of a conversation: gives back the messages, and the domains of their recipients. `stop_at`: hangs up at
-    this command of the first message."""
+    this command of the first message. `freeze`: called when the first message is there, which is then taken, and that is all."""
     messages, recipients = [], []
     wire.say("220 customer.test ready")
     while True:
@@ -43,7 +44,11 @@ def take_mail(wire, most=1000, stop_at=None):
         elif verb == "DATA":
             wire.say("354 go")
             messages.append(wire.until(b"\r\n.\r\n")[:-3].replace(b"\r\n.", b"\r\n"))
+            if freeze:
+                freeze()
             wire.say("250 2.0.0 taken")
+            if freeze:
+                return messages, recipients
         elif verb == "QUIT":
             wire.say("221 bye")
             return messages, recipients
@@ -356,6 +361,43 @@ class Triggered(ClientCase):
         self.assertEqual(take_mail(wire)[1], [f"x@{self.far}"])
         wait_for(lambda: not self.waiting(), why="it left the queue")
 
+    def test_turn_over_tls(self):
+        """S95: what asks for TLS gets it by TURN too."""
+        self.add_remote("--hold", "--dequeue-account", ANN, "--security", "tls")
+        self.send(f"x@{self.far}")
+        self.assertRegex(self.hello(account=ANN).ask("TURN"), rb"^530 5\.7\.0 ")
+        wire = self.hello(account=ANN, secure=True)
+        self.assertRegex(wire.ask("TURN"), rb"^250 ")
+        self.assertEqual(take_mail(wire)[1], [f"x@{self.far}"])
+        wait_for(lambda: not self.waiting(), why="it left the queue")
+
+    def test_atrn_killed_before_it_was_written_down(self):
+        """S95: the customer has taken the message and the daemon dies before it heard of that: it comes twice, and never not at all."""
+        self.add_remote("--hold", "--dequeue-account", ANN)
+        self.send(f"x@{self.far}")
+        wire = self.hello(account=ANN)
+        self.assertRegex(wire.ask(f"ATRN {self.far}"), rb"^250 ")
+        smtpd = self.suite.processes["smtpd"]
+
+        def freeze():
+            smtpd.send_signal(signal.SIGSTOP)
+            os.waitid(os.P_PID, smtpd.pid, os.WSTOPPED | os.WNOWAIT)
+
+        messages, _ = take_mail(wire, freeze=freeze)
+        self.assertEqual(len(messages), 1)
+        smtpd.kill()
+        smtpd.wait()
+        self.suite.processes.pop("smtpd")
+        self.suite.start("smtpd")
+        self.learn_ports()
+        self.assertEqual(self.waiting(), [f"x@{self.far}"])
+        wire = self.hello(account=ANN)
+        self.assertRegex(wire.ask(f"ATRN {self.far}"), rb"^250 ")
+        again, _ = take_mail(wire)
+        self.assertEqual(again, messages)
+        wait_for(lambda: not self.waiting(), why="it left the queue")
+        self.suite.check_store()
+
     def test_atrn_refused(self):
         """S95: who is not known, not listed, or asks for somebody else's; who has no mail; who sends on without waiting."""
         self.add_remote("--hold", "--dequeue-account", ANN)
@@ -389,22 +431,24 @@ class Triggered(ClientCase):
         self.add_remote("--hold", "--dequeue-account", ANN)
         for n in range(3):
             self.send(f"{n}@{self.far}")
+        before = self.count_turns()
         for where in ("EHLO", "MAIL", "RCPT", "DATA"):
             with self.subTest(where=where):
                 wire = self.hello(account=ANN)
                 self.assertRegex(wire.ask(f"ATRN {self.far}"), rb"^250 ")
                 take_mail(wire, stop_at=where)
                 # The scheduler has noticed when the next one is let in.
-                wait_for(lambda: self.again_free(), why="the domain is free again")
+                wait_for(lambda: self.count_turns() == before, why="the domain is free again")
                 self.assertEqual(len(self.waiting()), 3)
         wire = self.hello(account=ANN)
         self.assertRegex(wire.ask(f"ATRN {self.far}"), rb"^250 ")
         self.assertEqual(len(take_mail(wire)[0]), 3)
         wait_for(lambda: not self.waiting(), why="all of it left the queue")
 
-    def again_free(self):
-        ended = self.suite.log("smtpd")
-        return ended.count("turn.done") + ended.count("turn.failed") == ended.count("turn.asked") - ended.count("granted=no")
+    def count_turns(self):
+        """Those of which the log tells no end, of earlier tests too."""
+        log = self.suite.log("smtpd")
+        return log.count("turn.asked") - log.count("granted=no") - log.count("turn.done") - log.count("turn.failed")
 
     def test_atrn_beside_a_round(self):
         """S95: what an ordinary round has in hand does not go twice."""

@@ -590,3 +590,37 @@ TEST_CASE("connections at rest by where they lead, the newest first, the oldest 
   IdlePool<int> none{0, 5s};
   CHECK(none.put("a", 7, start) == 7);
 }
+
+TEST_CASE("S95: a connection whose roles are reversed leaves the patience of who asked behind") {
+  StubServer stub{{Ways{.answers = {{"ATRN", "250 now reversing\n!stall"}}}}};
+  HandClock clock;
+  Host host{clock};
+  auto terms = std::make_shared<ClientTerms>();
+  terms->hostname = "us.test";
+  terms->security = Security::none;
+  terms->timeouts = shortened(terms->timeouts, 1min);
+  auto waiting = [](Worker& worker, std::uint16_t port, std::shared_ptr<const ClientTerms> how,
+                    std::promise<void>& reversed) -> asio::awaitable<End> {
+    auto connecting = Stream::connect(worker, "127.0.0.1", port, {}, 5s);
+    auto stream = co_await std::move(connecting);
+    ClientSession session{worker, std::move(stream.value()), "127.0.0.1", std::move(how), nullptr, Attempt::first};
+    co_await session.open();
+    auto asking = session.ask("ATRN far.test");
+    const auto answer = co_await std::move(asking);
+    if (answer.code != 250) throw std::runtime_error(format_answer(answer));
+    auto turned = session.take_stream();
+    turned.set_timeout(10min);
+    reversed.set_value();
+    const auto octets = co_await turned.read();
+    co_return octets ? End::closed : octets.error();
+  };
+  std::promise<void> reversed;
+  auto ended = asio::co_spawn(host.worker().context(), waiting(host.worker(), stub.port(), std::move(terms), reversed),
+                              asio::use_future);
+  REQUIRE(reversed.get_future().wait_for(10s) == std::future_status::ready);
+  int minutes = 0;
+  for (; minutes < 100 && ended.wait_for(1ms) != std::future_status::ready; ++minutes) host.pass(clock, 1min);
+  REQUIRE(ended.wait_for(10s) == std::future_status::ready);
+  CHECK(ended.get() == End::timeout);
+  CHECK(minutes >= 10);
+}

@@ -3,6 +3,7 @@
 
 #include "house.hpp"
 #include "mailstore/queue.hpp"
+#include "mailstore/store.hpp"
 
 using namespace test;
 using mailstore::QueueOutcome;
@@ -111,4 +112,63 @@ TEST_CASE("S94: a domain that waits for its round is tried at once when it is as
   house.scheduler().ask({"far.test"});
   house.quiet();
   CHECK(house.queued().empty());
+}
+
+TEST_CASE("S52, S94: who asks for a domain's mail, be it a stranger, makes none of it wait longer") {
+  House house;
+  house.names.dead.insert("far.test");
+  house.send({.to = {"bob@far.test"}});
+  const auto before = *house.domain("far.test");
+  CHECK(before.failed_rounds == 1);
+  for (int i = 0; i < 8; ++i) {
+    house.pass(1min);
+    house.scheduler().ask({"far.test"});
+    house.quiet();
+  }
+  CHECK(house.names.asked("far.test") == 9);
+  CHECK(house.domain("far.test")->failed_rounds == 1);
+  CHECK(house.domain("far.test")->next_round == before.next_round);
+  // What was said last is to be read all the same.
+  CHECK(house.domain("far.test")->last.at > before.last.at);
+  CHECK(house.queued()[0].attempts == 0);
+  house.pass(8min, 1min);
+  CHECK(house.domain("far.test")->failed_rounds == 2);
+  house.names.dead.clear();
+  house.scheduler().ask({"far.test"});
+  house.quiet();
+  CHECK(house.queued().empty());
+}
+
+TEST_CASE("S94: who was put off with an answer of his own has his own time, whoever asks") {
+  House house{{Ways{.answers = {{"RCPT", "450 4.2.0 greylisted"}}}}};
+  house.send({.to = {"bob@far.test"}});
+  const auto before = house.queued().at(0);
+  for (int i = 0; i < 3; ++i) {
+    house.scheduler().ask({"far.test"});
+    house.quiet();
+  }
+  CHECK(house.queued().at(0).attempts == 1);
+  CHECK(house.queued().at(0).due == before.due);
+}
+
+TEST_CASE("S93, S94: rounds that failed because they were asked for do not count once the domain is held no more") {
+  House house;
+  hold(house, "far.test");
+  mailstore::DomainChange elsewhere;
+  elsewhere.remote = mailstore::RemoteSettings{.hold = true};
+  tests::got(tests::change_domain(*house.store, "far.test", elsewhere));
+  house.names.dead.insert("far.test");
+  house.send({.to = {"bob@far.test"}});
+  for (int i = 0; i < 5; ++i) {
+    house.scheduler().ask({"far.test"});
+    house.quiet();
+  }
+  CHECK(house.names.asked("far.test") == 5);
+  CHECK(house.domain("far.test")->failed_rounds == 0);
+  CHECK(house.domain("far.test")->last.at != mailstore::no_time);
+  house.names.dead.clear();
+  house.scheduler().ask({"far.test"});
+  house.quiet();
+  CHECK(house.queued().empty());
+  CHECK((!house.domain("far.test") || house.domain("far.test")->last.at == mailstore::no_time));
 }

@@ -204,3 +204,27 @@ TEST_CASE("S95: who asked by ATRN takes mail of the one domain, and offers nothi
     S: 250 2.1.5 recipient ok
   )");
 }
+
+TEST_CASE("S95: <Postmaster> alone is taken over a reversed connection, whatever domain it is for (RFC 5321 4.5.1)") {
+  auto directory = make_directory();
+  directory.add_mailbox("postmaster@example.test");
+  directory.add_domain("second.test");
+  auto terms = make_terms();
+  terms.only_domain = "second.test";
+  terms.mechanisms.clear();
+  run_script(terms, directory, R"(
+    S: 220 mx.example.test ESMTP
+    C: HELO provider.test
+    S: 250 mx.example.test
+    C: MAIL FROM:<x@client.test>
+    S: 250 2.1.0 sender ok
+    C: RCPT TO:<Postmaster>
+    S: 250 2.1.5 recipient ok
+    C: RCPT TO:<postmaster@second.test>
+    S: 250 2.1.5 recipient ok
+    C: RCPT TO:<postmaster@example.test>
+    S: 550 5.7.1 relaying denied
+    C: RCPT TO:<ann>
+    S: 550 5.7.1 relaying denied
+  )");
+}

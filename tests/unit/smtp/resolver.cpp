@@ -414,3 +414,26 @@ TEST_CASE("mail for a drop domain is taken from everybody, whatever its local pa
   directory.add_mailbox("ann@here.test");
   CHECK_FALSE(resolve(directory, *common::parse_address("ann@here.test"), "here.test", Relay::denied)->drop);
 }
+
+TEST_CASE("S87, S95: a domain of ours is none of a pattern's, of whatever kind it is") {
+  FakeDirectory directory;
+  directory.add_remote_domain("*.wild.test", {.dequeue_accounts = {"ann@example.test"}});
+  directory.add_remote_domain("named.wild.test", {});
+  directory.add_domain("local.wild.test");
+  directory.add_domain("alias.wild.test", "local.wild.test");
+  directory.add_domain("drop.wild.test");
+  directory.domains["drop.wild.test"].kind = mailstore::DomainKind::drop;
+  const auto settings_of = [&](std::string_view domain) {
+    const auto found = smtpd::routing::find_remote_domain(directory, domain);
+    REQUIRE(found);
+    return *found ? (*found)->name : "none";
+  };
+  CHECK(settings_of("far.wild.test") == "*.wild.test");
+  CHECK(settings_of("named.wild.test") == "named.wild.test");
+  for (const auto* const ours : {"local.wild.test", "alias.wild.test", "drop.wild.test"}) {
+    CAPTURE(ours);
+    CHECK(settings_of(ours) == "none");
+  }
+  // Below one it is the pattern's all the same: nothing there is ours.
+  CHECK(settings_of("x.local.wild.test") == "*.wild.test");
+}

@@ -456,6 +456,33 @@ TEST_CASE("a mailbox under another name is the same mailbox, and who names it fo
   CHECK(tests::problems(*store) == "");
 }
 
+TEST_CASE("S95: the right to a remote domain's mail is the mailbox's, and no later owner's of its address") {
+  tests::TestStore store(3);
+  for (const auto* const name : {"far.test", "*.far.test"}) {
+    Domain remote{.name = name, .kind = DomainKind::remote, .alias_of = {}};
+    remote.remote.dequeue_accounts = {"u0@example.test", "u1@example.test"};
+    got(tests::add_domain(*store, std::move(remote)));
+  }
+  const auto names = [&](const char* name) { return got(store->directory()->domain(name))->remote.dequeue_accounts; };
+  using Names = std::vector<std::string>;
+  got(tests::rename_mailbox(*store, "u0@example.test", "ann@example.test"));
+  for (const auto* const name : {"far.test", "*.far.test"})
+    CHECK(names(name) == Names{"ann@example.test", "u1@example.test"});
+  got(tests::add_mailbox(*store, "u0@example.test"));
+  CHECK(got(store->directory()->domains_dequeued_by("u0@example.test")).empty());
+  // What can be restored keeps it.
+  got(tests::remove_mailbox(*store, "u1@example.test", false));
+  CHECK(names("far.test") == Names{"ann@example.test", "u1@example.test"});
+  got(tests::restore_mailbox(*store, "u1@example.test"));
+  got(tests::remove_mailbox(*store, "u1@example.test", true));
+  got(tests::add_mailbox(*store, "u1@example.test"));
+  for (const auto* const name : {"far.test", "*.far.test"}) CHECK(names(name) == Names{"ann@example.test"});
+  got(tests::remove_mailbox(*store, "ann@example.test", false));
+  CHECK(got(tests::purge_removed(*store, ~std::uint64_t{0})).mailboxes == Names{"ann@example.test"});
+  CHECK(names("far.test").empty());
+  CHECK(tests::problems(*store) == "");
+}
+
 TEST_CASE("removed mailboxes are purged once their time is over") {
   tests::TestStore store(4);
   std::vector<tests::Letter> letters(300, {.to = store.boxes(), .octets = tests::make_message("all", 150)});

@@ -168,6 +168,12 @@ TEST_CASE("a failed round writes the domain's row, however many wait") {
   CHECK_FALSE(got(queue.domain("nobody.test")));
   CHECK(got(queue.recipients(id))[0].attempts == 0);
   CHECK(got(queue.stat()).failing == 1);
+  // One that was asked for before its time leaves its answer, and nothing else.
+  settle(queue, {}, {{.domain = "far.test", .next = at(9000), .attempt = failed_attempt("asked"), .ahead = true}});
+  domain = *got(queue.domain("far.test"));
+  CHECK(domain.failed_rounds == 2);
+  CHECK(domain.next_round == at(1800));
+  CHECK(domain.last.answer.text == "asked");
   // Mail that comes meanwhile joins the round.
   got(tests::deliver(*store, letter_to({"c@far.test"})));
   CHECK(got(queue.domain("far.test"))->next_round == at(1800));

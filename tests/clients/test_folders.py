@@ -419,6 +419,44 @@ class Surroundings(unittest.TestCase):
             suite.start("smtpd")
             self.assertTrue((home / "pickup").is_dir())
 
+    def test_setgid_that_is_refused(self):
+        """S06: a service manager may refuse the bit; the folders are made all the same, with what rights there are."""
+        if os.environ["PENNYPOST_SANITIZED"] == "yes":
+            self.skipTest("a sanitizer wants to be loaded first")
+        suite, home = self.suite_with()
+        with suite:
+            suite.start("smtpd", LD_PRELOAD=os.environ["FOLDER_SHIM"], SHIM_NO_SETGID="1")
+            modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in home.iterdir()}
+            self.assertEqual(modes, {"pickup": 0o770, "drop": 0o770, "badmail": 0o750})
+            self.assertEqual(len(re.findall(r"folder\.no_setgid", suite.log("smtpd"))), 2)
+            # One that is there is as somebody wanted it.
+            suite.stop()
+            (home / "pickup").chmod(0o2750)
+            suite.start("smtpd")
+            self.assertEqual(stat.S_IMODE((home / "pickup").stat().st_mode), 0o2750)
+            self.assertEqual(sorted(os.listdir(home)), ["badmail", "drop", "pickup"])
+
+    def test_folder_that_was_half_made(self):
+        """S06: what a start that died left is gone on with, and never stood under the folder's own name."""
+        suite, home = self.suite_with()
+        with suite:
+            (home / ".drop.new").mkdir(mode=0o700, parents=True)
+            suite.start("smtpd")
+            self.assertEqual(sorted(os.listdir(home)), ["badmail", "drop", "pickup"])
+            self.assertEqual(stat.S_IMODE((home / "drop").stat().st_mode), 0o2770)
+
+    def test_folder_behind_a_link(self):
+        """S06: a link in the place of a folder leads nowhere: whoever has the home could point it at what is not his."""
+        for name in ("drop", ".drop.new"):
+            suite, home = self.suite_with()
+            with suite, self.subTest(name):
+                other = suite.folder / "other"
+                other.mkdir(mode=0o700)
+                home.mkdir()
+                (home / name).symlink_to(other)
+                self.refused(suite, str(home / "drop"))
+                self.assertEqual(stat.S_IMODE(other.stat().st_mode), 0o700)
+
     def test_pickup_that_everybody_may_write(self):
         """S12: who may write there may send as anybody: its mode decides who that is."""
         suite, home = self.suite_with()

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -21,6 +20,7 @@
 #include "common/net/listening.hpp"
 
 #include "smtpd/folders/drop_file.hpp"
+#include "smtpd/folders/placed_in.hpp"
 #include "smtpd/folders/unstuff.hpp"
 
 namespace smtpd::folders {
@@ -142,8 +142,8 @@ std::expected<void, std::string> uncover(const std::vector<FileToPut>& files) {
       if (::unlink(from.c_str()) != 0) return failed(from);
       continue;
     }
-    struct stat folder{};
-    if (errno != ENOENT || ::stat(file.file.parent_path().c_str(), &folder) != 0) return failed(from);
+    if (errno != ENOENT) return failed(from);
+    if (auto same = check_folder(file.file.parent_path(), file.folder_mark); !same) return same;
   }
   return sync_folders(files);
 }

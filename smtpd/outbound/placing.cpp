@@ -6,6 +6,7 @@
 #include "mailstore/awaitable.hpp"
 
 #include "smtpd/folders/drop_file.hpp"
+#include "smtpd/folders/placed_in.hpp"
 #include "smtpd/outbound/scheduler_run.hpp"
 
 /// Mail for drop domains: a file for each message, with its envelope in front, in the drop folder of the virtual server
@@ -157,6 +158,8 @@ asio::awaitable<bool> Scheduler::place(Run& run, std::vector<Parcel> parcels) {
     for (const auto& each : parcel.recipients) receivers.push_back(each.address);
     const auto name = folders::drop_file_name(mailstore::format_id(first.name.id), first.name.ordinal);
     parcel.file.file = parcel.folder->path() / name;
+    // Before anything is written there: should it become another folder meanwhile, the mark is not that one's.
+    parcel.placing = folders::format_placing({folders::folder_mark(parcel.folder->path()), parcel.file.file.native()});
     parcel.file.front = folders::format_drop_envelope(
         parcel.envelope.reverse_path, receivers, parcel.message->stuffed ? folders::Dots::some : folders::Dots::none);
     return false;
@@ -183,8 +186,7 @@ asio::awaitable<bool> Scheduler::place(Run& run, std::vector<Parcel> parcels) {
   }
   std::vector<mailstore::Settlement> said;
   for (const auto& parcel : parcels) {
-    for (const auto& each : parcel.recipients)
-      said.push_back({each.name, mailstore::Placing{parcel.file.file.native()}});
+    for (const auto& each : parcel.recipients) said.push_back({each.name, mailstore::Placing{parcel.placing}});
   }
   co_await settle(std::move(said));
   run.on_answer();
@@ -194,7 +196,7 @@ asio::awaitable<bool> Scheduler::place(Run& run, std::vector<Parcel> parcels) {
     auto& parcel = parcels[i];
     parcel.folder->on_put(parcel.recipients.front().octets, files[i].octets);
     for (auto& each : parcel.recipients) {
-      each.placing = parcel.file.file.native();
+      each.placing = parcel.placing;
       placed.push_back(std::move(each));
     }
   }
@@ -206,7 +208,8 @@ asio::awaitable<bool> Scheduler::place(Run& run, std::vector<Parcel> parcels) {
 asio::awaitable<void> Scheduler::finish_placing(std::vector<mailstore::QueuedRecipient> recipients) {
   std::vector<folders::FileToPut> files;
   for (const auto& each : recipients) {
-    if (files.empty() || files.back().file != each.placing) files.push_back({each.placing, {}, nullptr, 0});
+    const auto [mark, file] = folders::parse_placing(each.placing);
+    if (files.empty() || files.back().file != file) files.push_back({file, std::string{mark}, {}, nullptr, 0});
   }
   auto work = [&files] { return folders::uncover(files); };
   auto uncovering = on_files(std::move(work));
@@ -229,9 +232,10 @@ asio::awaitable<void> Scheduler::finish_placing(std::vector<mailstore::QueuedRec
     attempt.answer = {0, "2.0.0", "it is in the drop folder"};
     attempt.peer = each.placing.substr(each.placing.rfind('/') + 1);
     delivered_.fetch_add(1, std::memory_order_relaxed);
-    log::info(
-        "message.delivered",
-        {{"id", mailstore::format_id(each.name.id)}, {"to", each.address}, {"peer", "drop"}, {"why", each.placing}});
+    log::info("message.delivered", {{"id", mailstore::format_id(each.name.id)},
+                                    {"to", each.address},
+                                    {"peer", "drop"},
+                                    {"why", folders::parse_placing(each.placing).file}});
     leave.push_back({each.name, mailstore::Leaves{mailstore::QueueOutcome::delivered, std::move(attempt)}});
   }
   co_await settle(std::move(leave));

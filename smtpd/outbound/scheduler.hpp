@@ -127,6 +127,7 @@ class Scheduler {
     mailstore::Envelope envelope;
     std::shared_ptr<folders::DropFolder> folder;  ///< null: the file is placed already, but for its name
     folders::FileToPut file;
+    std::string placing;  ///< as the queue is told
     std::vector<char> scratch;
     std::optional<mailstore::OpenMessage> message;
   };

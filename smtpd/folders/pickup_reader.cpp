@@ -132,8 +132,8 @@ asio::awaitable<Reading> PickupReader::read(const OpenedFile& file) {
   if (envelope.owners.size() > recipient_limit || envelope.remotes.size() > recipient_limit)
     co_return broken("it has too many recipients");
 
-  auto dots = terms->pickup_dots;
-  if (dots == DotStuffed::unknown) dots = head->dots;
+  // The file's own line first: one out of a drop folder knows.
+  auto dots = head->dots != DotStuffed::unknown ? head->dots : terms->pickup_dots;
   if (dots == DotStuffed::unknown) {
     DotScan scan;
     source.go_to(head->octets);

@@ -179,7 +179,7 @@ class Folders(ClientCase):
                        "hop-count", "too many Received lines"),
             "huge": (MAIL + b"x" * 3_000_000, "bad-pickup-file", "message too big"),
             "long head": (b"X: " + b"y" * 5_000_000, "bad-pickup-file", "header section is too long"),
-            "binary": (bytes(range(256)) * 100, "bad-pickup-file", "names no sender"),
+            "binary": (bytes(range(256)) * 100, "bad-pickup-file", "malformed"),
         }
         for name, (octets, _, _) in cases.items():
             self.put_file(name, octets)
@@ -489,6 +489,14 @@ class Surroundings(unittest.TestCase):
                 suite.start()
                 [message] = wait_for(lambda: suite.messages(BOB), why="mail")
                 self.assertEqual(without_trace(suite.run_raw("message", "show", BOB, message["id"]).stdout), want)
+                # The file's own line is believed first: what came out of a drop folder is not spoilt.
+                says = lines("x-dot-stuffed: " + ("no" if word == "yes" else "yes"))
+                outside = suite.folder / "outside"
+                outside.write_bytes(says + text)
+                outside.rename(home / "pickup" / "own word")
+                own = wait_for(lambda: len(found := suite.messages(BOB)) == 2 and found[1], why="mail")
+                self.assertEqual(without_trace(suite.run_raw("message", "show", BOB, own["id"]).stdout),
+                                 text if word == "yes" else text.replace(b"..a", b".a"))
 
     def test_badmail_size(self):
         """S16: beyond the limit the oldest goes."""
@@ -518,6 +526,62 @@ class Surroundings(unittest.TestCase):
                          why="badmail")
             left = wait_for(lambda: len(found := suite.json("badmail", "list")) == 2 and found, why="the oldest to go")
             self.assertEqual(sorted(item["recipient"] for item in left), [f"nobody1@{DOMAIN}", f"nobody2@{DOMAIN}"])
+
+    def test_badmail_size_of_a_message_for_several_domains(self):
+        """S16: it is one message, whose octets lie there once."""
+        suite, home = self.suite_with(**{"messages.badmail_size": "10KB"})
+        with suite:
+            for number in range(4):
+                suite.tool("domain", "add", f"d{number}.test")
+            suite.start("smtpd")
+            outside = suite.folder / "outside"
+            outside.write_bytes(lines("x-sender: <>", *(f"x-receiver: nobody@d{number}.test" for number in range(4)),
+                                      "Subject: x", "", "y" * 4000))
+            outside.rename(home / "pickup" / "one")
+            wait_for(lambda: len(suite.json("queue", "list", "--state", "held")) == 4, why="badmail")
+            outside.write_bytes(b"x" * 4000)
+            outside.rename(home / "pickup" / "two")
+            wait_for(lambda: len({item["id"] for item in suite.json("badmail", "list")}) == 2, why="a file, too")
+            self.assertNotIn("badmail.purged", suite.log("smtpd"))
+            outside.write_bytes(b"x" * 4000)
+            outside.rename(home / "pickup" / "three")
+            left = wait_for(lambda: "badmail.purged" in suite.log("smtpd") and suite.json("badmail", "list"),
+                            why="the oldest to go")
+            self.assertEqual([item["file"] for item in left], ["two", "three"])
+            self.assertEqual(suite.log("smtpd").count("badmail.purged"), 1)
+
+    def test_home_that_comes_back(self):
+        """S12: a reload takes a home away and the next gives it back, while the one before has hardly let it go."""
+        suite, home = self.suite_with()
+        with suite:
+            suite.add_mailbox(BOB)
+            suite.start()
+            for number in range(1, 4):
+                suite.write_config({"mx": {}})
+                suite.tool("reload")
+                suite.write_config({"mx": {"home": home}})
+                suite.tool("reload")
+                outside = suite.folder / "outside"
+                outside.write_bytes(MAIL)
+                outside.rename(home / "pickup" / f"{number}")
+                wait_for(lambda: len(suite.messages(BOB)) == number, why="mail")
+
+    def test_pickup_that_is_made_anew(self):
+        """S12: what stands under the folder's name is the folder; not if everybody may write there."""
+        suite, home = self.suite_with()
+        with suite:
+            suite.add_mailbox(BOB)
+            suite.start()
+            pickup = home / "pickup"
+            pickup.rename(home / "aside")
+            pickup.mkdir()
+            pickup.chmod(0o777)
+            (pickup / "one").write_bytes(MAIL)
+            wait_for(lambda: re.search(r"folder\.moved .*everybody may write", suite.log("smtpd")), why="a refusal")
+            self.assertEqual(suite.messages(BOB), [])
+            pickup.chmod(0o770)
+            wait_for(lambda: len(suite.messages(BOB)) == 1, why="mail")
+            self.assertRegex(suite.log("smtpd"), r"folder\.moved .*another folder")
 
     def test_reload_moves_home(self):
         suite, home = self.suite_with()

@@ -231,11 +231,13 @@ void Change::adopt(Change&& nested) {
 bool Change::take(std::string_view origin, MessageId id) {
   std::string value;
   encode_taken(id, value);
-  return lmdb::put(txn_, index_.tables().taken, origin, value, MDB_NOOVERWRITE);
+  if (!lmdb::put(txn_, index_.tables().taken, origin, value, MDB_NOOVERWRITE)) return false;
+  journal_.row(JournalKind::taken, origin, value);
+  return true;
 }
 
 void Change::forget_taken(std::string_view origin) {
-  lmdb::erase(txn_, index_.tables().taken, origin);
+  if (lmdb::erase(txn_, index_.tables().taken, origin)) journal_.row(JournalKind::taken, origin, {});
 }
 
 }  // namespace mailstore

@@ -24,6 +24,7 @@ enum class JournalKind : std::uint32_t {
   queued = 8,        ///< key, row: what people said of a recipient in the queue, and that its delay notice was sent
   queue_domain = 9,  ///< name, row; empty row: not suspended
   auto_reply = 10,   ///< mailbox's key, row; empty row: none
+  taken = 11,        ///< origin, row; empty row: forgotten
 };
 
 /// Entries of one transaction, gathered while it runs.

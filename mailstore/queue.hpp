@@ -253,7 +253,10 @@ struct HoldOrder {
 struct ReleaseOrder {};  ///< of held ones: they wait again, for what they waited before
 struct RetryOrder {};    ///< of those that wait: due at once, each by itself
 struct ReviveOrder {};   ///< of held ones: they wait again, and are due at once
-struct DeleteOrder {};   ///< without a report
+/// Without a report.
+struct DeleteOrder {
+  std::string held_for{};  ///< not empty: only those that are held now, for a reason that begins so
+};
 /// The scheduler sends a failure report and takes it out, a held one too; `reason` stands in the report.
 struct BounceOrder {
   std::string reason;

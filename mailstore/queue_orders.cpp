@@ -65,7 +65,11 @@ struct Apply {
   bool operator()(const DeleteOrder& /*order*/) const { return false; }  // not a change of the row
 };
 
-bool delete_one(Change& change, const QueueName& name, bool record) {
+bool delete_one(Change& change, const QueueName& name, const DeleteOrder& order, bool record) {
+  if (!order.held_for.empty()) {
+    const auto there = change.index().queued(change.txn(), name);
+    if (!there || there->state != QueueState::held || !there->reason.starts_with(order.held_for)) return false;
+  }
   const auto row = change.take_queued(name);
   if (!row) return false;
   if (record) {
@@ -177,8 +181,9 @@ asio::awaitable<Result<std::uint64_t>> order_all(std::shared_ptr<Store::Impl> st
       *changed = 0;
       for (auto i = at; i < end; ++i) {
         const auto& name = (*all)[i];
-        const bool did = std::holds_alternative<DeleteOrder>(*what) ? delete_one(change, name, record)
-                                                                    : change_one(change, name, *what);
+        const auto* deleting = std::get_if<DeleteOrder>(what.get());
+        const bool did =
+            deleting != nullptr ? delete_one(change, name, *deleting, record) : change_one(change, name, *what);
         if (!did) continue;
         change.mark_changed(name.domain);
         ++*changed;

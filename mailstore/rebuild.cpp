@@ -162,6 +162,7 @@ class Rebuilder {
       case JournalKind::queued:
       case JournalKind::queue_domain:
       case JournalKind::auto_reply:
+      case JournalKind::taken:
         break;
     }
     const auto key = from.text();
@@ -169,6 +170,7 @@ class Rebuilder {
     if (entry.kind == JournalKind::domain) domains_.take(entry.commit, key, value);
     if (entry.kind == JournalKind::alias) aliases_.take(entry.commit, key, value);
     if (entry.kind == JournalKind::auto_reply) auto_replies_.take(entry.commit, key, value);
+    if (entry.kind == JournalKind::taken) taken_.take(entry.commit, key, value);
     if (entry.kind == JournalKind::queued) queued_.take(entry.commit, key, value);
     if (entry.kind == JournalKind::queue_domain) queue_domains_.take(entry.commit, key, value);
     if (entry.kind == JournalKind::mailbox) {
@@ -358,6 +360,10 @@ class Rebuilder {
       if (key.size() == 4 && numbers_.contains(from_big_endian<std::uint32_t>(key.data())))
         lmdb::put(txn.get(), tables.auto_replies, key, value);
     });
+    // Whatever has become of the message since: the file may still lie there.
+    taken_.each_living([&](const std::string& origin, const std::string& value) {
+      lmdb::put(txn.get(), tables.taken, origin, value);
+    });
     txn.commit();
     std::vector<std::pair<std::string, std::string>> rows;
     mailboxes_.each_living([&](const std::string& key, const std::string& value) { rows.emplace_back(key, value); });
@@ -470,7 +476,7 @@ class Rebuilder {
   const std::function<void(std::uint64_t)>& progress_;
   SegmentCache segments_;
 
-  NewestRows domains_, mailboxes_, aliases_, auto_replies_, queued_, queue_domains_;
+  NewestRows domains_, mailboxes_, aliases_, auto_replies_, taken_, queued_, queue_domains_;
   std::unordered_set<QueueId, QueueIdHash> left_;
   std::vector<QueuedRecipient> queue_;
   std::unordered_set<OwnerOf, OwnerHash> gone_;

@@ -236,8 +236,8 @@ const std::vector<Key> table = {
      .choices = {"auto", "yes", "no"},
      .server = [](Server& s) -> Slot { return &s.messages.pickup_dot_stuffed; },
      .doc =
-         "Whether files in the pickup folder are dot-stuffed; auto: one is if every line in it that begins with a dot "
-         "begins with two, or is the last and a dot alone, unless a line x-dot-stuffed says otherwise."},
+         "Whether files in the pickup folder are dot-stuffed, unless a line x-dot-stuffed of the file itself says so; "
+         "auto: one is if every line in it that begins with a dot begins with two, or is the last and a dot alone."},
     {.name = "messages.drop_quota",
      .scope = mail_in,
      .type = K::size,

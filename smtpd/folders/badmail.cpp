@@ -10,7 +10,6 @@ namespace {
 
 constexpr std::array<std::string_view, badmail_causes> names = {"bad-pickup-file", "general-failure", "hop-count",
                                                                 "ndr-of-dsn",      "no-recipients",   "by-event"};
-constexpr std::string_view mark = "badmail: ";
 constexpr std::size_t longest_name = 1024;
 
 }  // namespace
@@ -26,7 +25,7 @@ std::optional<BadmailCause> parse_badmail_cause(std::string_view name) {
 }
 
 std::string format_badmail_reason(BadmailCause cause, std::string_view why) {
-  std::string reason{mark};
+  std::string reason{badmail_mark};
   reason += name_of(cause);
   reason += ": ";
   reason += why;
@@ -34,8 +33,8 @@ std::string format_badmail_reason(BadmailCause cause, std::string_view why) {
 }
 
 std::optional<BadmailReason> parse_badmail_reason(std::string_view reason) {
-  if (!reason.starts_with(mark)) return std::nullopt;
-  reason.remove_prefix(mark.size());
+  if (!reason.starts_with(badmail_mark)) return std::nullopt;
+  reason.remove_prefix(badmail_mark.size());
   const auto end = reason.find(": ");
   if (end != reason.npos) {
     if (const auto cause = parse_badmail_cause(reason.substr(0, end)))

@@ -27,6 +27,8 @@ using BadmailCounts = std::array<std::uint64_t, badmail_causes>;
 std::string_view name_of(BadmailCause cause);
 std::optional<BadmailCause> parse_badmail_cause(std::string_view name);
 
+/// How the reason of every one that is held as badmail begins.
+inline constexpr std::string_view badmail_mark = "badmail: ";
 /// The reason of a held recipient: "badmail: ndr-of-dsn: it failed, ...".
 std::string format_badmail_reason(BadmailCause cause, std::string_view why);
 /// nullopt: held for another reason.

@@ -12,7 +12,6 @@
 #include <random>
 #include <system_error>
 
-#include "common/log.hpp"
 #include "common/net/listening.hpp"
 
 #include "mailstore/types.hpp"
@@ -20,7 +19,6 @@
 namespace smtpd::folders {
 namespace {
 
-namespace log = common::log;
 using common::net::Descriptor;
 
 constexpr mode_t mode_of_notes = 0640;
@@ -35,16 +33,17 @@ std::string make_id(const common::Clock& clock) {
   return mailstore::format_id({micros << of_time | (chance() & ((1U << of_time) - 1))});
 }
 
-void tell(std::string_view what, const std::string& name) {
-  log::error("badmail.failed", {{"file", name}, {"why", std::string{what} + ": " + std::strerror(errno)}});
+std::unexpected<std::string> failed(const char* what) {
+  return std::unexpected(std::string{what} + ": " + std::strerror(errno));
 }
 
 }  // namespace
 
-std::string BadmailFolder::put(int folder, const std::string& name, const BadmailNote& note,
-                               const common::Clock& clock) {
+std::expected<std::string, std::string> BadmailFolder::put(int folder, const std::string& name, const BadmailNote& note,
+                                                           const common::Clock& clock) {
   struct stat about{};
-  if (::fstatat(folder, name.c_str(), &about, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(about.st_mode)) return {};
+  if (::fstatat(folder, name.c_str(), &about, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(about.st_mode))
+    return std::unexpected(std::string{});
   const auto id = make_id(clock);
   const auto beside = path_ / (id + std::string{bad_note_suffix});
   const auto text = format_badmail_note(note);
@@ -54,16 +53,16 @@ std::string BadmailFolder::put(int folder, const std::string& name, const Badmai
                          ::write(file.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&
                          ::fsync(file.get()) == 0;
     if (!written) {
-      tell("the note could not be written", name);
+      auto error = failed("the note could not be written");
       ::unlink(beside.c_str());
-      return {};
+      return error;
     }
   }
   const auto place = path_ / (id + std::string{bad_file_suffix});
   if (::renameat2(folder, name.c_str(), AT_FDCWD, place.c_str(), RENAME_NOREPLACE) != 0) {
-    tell("the file could not be moved to the badmail folder", name);
+    auto error = failed("the file could not be moved to the badmail folder");
     ::unlink(beside.c_str());
-    return {};
+    return error;
   }
   return id;
 }

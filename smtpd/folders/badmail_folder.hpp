@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <expected>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -16,9 +17,10 @@ class BadmailFolder {
  public:
   explicit BadmailFolder(std::filesystem::path path) : path_(std::move(path)) {}
 
-  /// Moves the file `name` of the open folder here. Empty, and it lies where it lay: it cannot be done, which the log
-  /// says. A link, a folder, a device stay where they are: they are no mail, and none of it is lost.
-  std::string put(int folder, const std::string& name, const BadmailNote& note, const common::Clock& clock);
+  /// Moves the file `name` of the open folder here, and returns its id. Error, and it lies where it lay: a sentence, or
+  /// nothing for a link, a folder, a device, which stay where they are: they are no mail, and none of it is lost.
+  std::expected<std::string, std::string> put(int folder, const std::string& name, const BadmailNote& note,
+                                              const common::Clock& clock);
 
   struct Item {
     std::string id;

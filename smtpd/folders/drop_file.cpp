@@ -1,5 +1,7 @@
 #include "smtpd/folders/drop_file.hpp"
 
+#include <algorithm>
+
 namespace smtpd::folders {
 namespace {
 
@@ -23,6 +25,15 @@ std::string placing_name(std::string_view file_name) {
 std::string_view placed_name(std::string_view name) {
   if (!name.starts_with('.') || !name.ends_with(suffix) || name.size() <= suffix.size() + 1) return {};
   return name.substr(1, name.size() - suffix.size() - 1);
+}
+
+std::string format_placing(const PlacingText& text) {
+  return std::string{text.folder_mark} += text.file;
+}
+
+PlacingText parse_placing(std::string_view text) {
+  const auto file = std::min(text.find('/'), text.size());
+  return {text.substr(0, file), text.substr(file)};
 }
 
 std::string format_drop_envelope(std::string_view reverse_path, std::span<const std::string> recipients, Dots dots) {

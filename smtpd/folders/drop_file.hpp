@@ -16,6 +16,14 @@ std::string placing_name(std::string_view file_name);
 /// The file's name; empty: `name` is not one that placing_name gives.
 std::string_view placed_name(std::string_view name);
 
+/// What the queue remembers of a file that is being placed: the mark of its folder (placed_in.hpp), then its absolute
+/// path.
+struct PlacingText {
+  std::string_view folder_mark, file;
+};
+std::string format_placing(const PlacingText& text);
+PlacingText parse_placing(std::string_view text);
+
 /// Whether a line of the message itself begins with a dot: what picks the file up must not take it for a stuffed one.
 enum class Dots : std::uint8_t { none, some };
 /// The envelope in front of the message, as the pickup folder understands it.

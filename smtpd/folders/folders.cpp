@@ -4,7 +4,6 @@
 #include <pthread.h>
 #include <pwd.h>
 #include <signal.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <asio/co_spawn.hpp>
@@ -18,25 +17,23 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "smtpd/folders/make_folder.hpp"
+
 namespace smtpd::folders {
 std::expected<void, std::string> Folders::make_spool(const std::filesystem::path& folder, const std::string& user) {
   const auto trouble = [&](const char* what) {
     return std::unexpected(fmt::format("{}: {}: {}", folder.string(), what, std::strerror(errno)));
   };
-  struct stat there{};
-  if (::lstat(folder.c_str(), &there) == 0) {
-    if (S_ISDIR(there.st_mode)) return {};
-    errno = ENOTDIR;
-    return trouble("the spool");
-  }
-  if (::mkdir(folder.c_str(), 0700) != 0) return trouble("the spool cannot be made");
+  const passwd* owner = nullptr;
   if (::geteuid() == 0 && !user.empty()) {
-    const passwd* const entry = ::getpwnam(user.c_str());
-    if (entry == nullptr || ::chown(folder.c_str(), entry->pw_uid, entry->pw_gid) != 0)
-      return trouble("the spool must belong to the user of run.user");
+    owner = ::getpwnam(user.c_str());
+    if (owner == nullptr) return trouble("the spool must belong to the user of run.user");
   }
   // Sticky: nobody takes away what is another's. Without the right to list, a name that is not told is a secret.
-  if (::chmod(folder.c_str(), 01733) != 0) return trouble("the spool must be open to everybody");
+  if (const auto made = make_folder(folder, 01733, owner); !made) {
+    errno = made.error();
+    return trouble("the spool cannot be made");
+  }
   return {};
 }
 

@@ -9,6 +9,9 @@
 #include <cstring>
 
 #include "common/local_disk.hpp"
+#include "common/log.hpp"
+
+#include "smtpd/folders/make_folder.hpp"
 
 namespace smtpd::folders {
 namespace {
@@ -25,23 +28,21 @@ std::unexpected<std::string> wrong(const common::config::Server& server, std::st
   return std::unexpected(fmt::format("{}: home: {}", server.file.string(), what));
 }
 
-std::unexpected<std::string> failed(const common::config::Server& server, const path& where, std::string_view remedy) {
-  return wrong(server, fmt::format("{}: {}; {}", where.string(), std::strerror(errno), remedy));
+std::unexpected<std::string> failed(const common::config::Server& server, const path& where, int error,
+                                    std::string_view remedy) {
+  return wrong(server, fmt::format("{}: {}; {}", where.string(), std::strerror(error), remedy));
 }
 
-std::expected<void, std::string> make_folder(const common::config::Server& server, const path& where, mode_t mode,
-                                             const passwd* owner) {
-  constexpr std::string_view remedy = "make it for the user of run.user, or name another home";
-  struct stat there{};
-  if (::lstat(where.c_str(), &there) == 0) {
-    if (!S_ISDIR(there.st_mode)) return wrong(server, where.string() + " is no folder; move it away");
-    return {};
+std::expected<void, std::string> make(const common::config::Server& server, const path& where, mode_t mode,
+                                      const passwd* owner) {
+  const auto made = make_folder(where, mode, owner);
+  if (!made && made.error() == ENOTDIR) return wrong(server, where.string() + " is no folder; move it away");
+  if (!made) return failed(server, where, made.error(), "make it for the user of run.user, or name another home");
+  if (*made == Made::without_setgid) {
+    common::log::warning(
+        "folder.no_setgid",
+        {{"server", server.id}, {"folder", where.string()}, {"why", "files there keep the group of who wrote them"}});
   }
-  if (errno != ENOENT || ::mkdir(where.c_str(), mode) != 0) return failed(server, where, remedy);
-  if (owner != nullptr && ::chown(where.c_str(), owner->pw_uid, owner->pw_gid) != 0)
-    return failed(server, where, remedy);
-  // The umask has taken from the mode, and chown the bit of the group.
-  if (::chmod(where.c_str(), mode) != 0) return failed(server, where, remedy);
   return {};
 }
 
@@ -50,7 +51,7 @@ std::expected<void, std::string> make_way(const common::config::Server& server, 
   std::error_code ignored;
   if (where.empty() || std::filesystem::is_directory(where, ignored)) return {};
   if (auto made = make_way(server, where.parent_path()); !made) return made;
-  return make_folder(server, where, 0755, nullptr);
+  return make(server, where, 0755, nullptr);
 }
 
 }  // namespace
@@ -78,29 +79,32 @@ std::expected<void, std::string> make_home(const common::config::Server& server,
   // A home itself may be a link to where there is room.
   std::error_code ignored;
   if (!std::filesystem::is_directory(server.home, ignored)) {
-    if (auto made = make_folder(server, server.home, closed, owner); !made) return made;
+    if (auto made = make(server, server.home, closed, owner); !made) return made;
   }
   const auto home = home_of(server);
   for (const auto& [where, mode] : {std::pair{home.pickup, shared}, {home.drop, shared}, {home.badmail, closed}}) {
     if (where.empty()) continue;
-    if (auto made = make_folder(server, where, mode, owner); !made) return made;
+    if (auto made = make(server, where, mode, owner); !made) return made;
     if (auto local = common::check_local_disk(where); !local) return wrong(server, local.error());
   }
-  struct stat pickup{};
-  if (!home.pickup.empty() && ::stat(home.pickup.c_str(), &pickup) == 0 && (pickup.st_mode & S_IWOTH) != 0) {
-    return wrong(server,
-                 fmt::format("everybody may write to {}, and so send as anybody; chmod o-w, and let programs of "
-                             "others use pennypost-sendmail",
-                             home.pickup.string()));
-  }
+  if (auto fit = check_pickup(home.pickup); !fit) return wrong(server, fit.error());
   return {};
+}
+
+std::expected<void, std::string> check_pickup(const path& folder) {
+  struct stat about{};
+  if (folder.empty() || ::stat(folder.c_str(), &about) != 0 || (about.st_mode & S_IWOTH) == 0) return {};
+  return std::unexpected(
+      fmt::format("everybody may write to {}, and so send as anybody; chmod o-w, and let programs of others use "
+                  "pennypost-sendmail",
+                  folder.string()));
 }
 
 std::expected<void, std::string> try_home(const common::config::Server& server) {
   const auto home = home_of(server);
   for (const auto& where : {home.pickup, home.drop, home.badmail}) {
     if (where.empty() || ::access(where.c_str(), R_OK | W_OK | X_OK) == 0) continue;
-    return failed(server, where, "the user of run.user must be able to read and to change it");
+    return failed(server, where, errno, "the user of run.user must be able to read and to change it");
   }
   return {};
 }

@@ -27,6 +27,8 @@ constexpr auto awaitable = asio::experimental::as_tuple(asio::use_awaitable);
 
 /// Files that had to wait are looked at again, and what was counted is set right.
 constexpr std::chrono::seconds look_again{2};
+/// What could not be moved to the badmail folder: a full disk is seldom full for seconds only.
+constexpr std::chrono::minutes refused_again{1};
 constexpr std::uint32_t looks_between_care = 30;
 /// Programs take many files out at a time; counted once.
 constexpr std::chrono::milliseconds until_counted{100};
@@ -43,6 +45,9 @@ struct Homes::Place {
   BadmailFolder badmail;
   std::optional<PickupReader> reader;
   std::optional<Taker> taker;
+  std::string trouble;  ///< why nothing is taken from its pickup folder, as it was told
+
+  bool ended() const { return !taker || taker->ended(); }
 };
 
 Homes::Homes(mailstore::Store& store, common::dns::Resolver& resolver, const common::Clock& clock,
@@ -95,6 +100,12 @@ std::expected<void, std::string> Homes::open(Place& place) {
     place.setup.drop->count();
   }
   if (home.pickup.empty()) return {};
+  return open_pickup(place);
+}
+
+std::expected<void, std::string> Homes::open_pickup(Place& place) {
+  const auto& home = place.setup.home;
+  place.taker.reset();
   place.reader.emplace(store_, clock_, place.setup.in_force);
   Taker::Setup setup;
   setup.folder = home.pickup;
@@ -103,12 +114,26 @@ std::expected<void, std::string> Homes::open(Place& place) {
   setup.accept = [this](const OpenedFile& file, Message message, std::string origin) {
     return accept(file, std::move(message), std::move(origin));
   };
-  setup.refused = [this, &place](int folder, const std::string& name, const Unread& unread) {
-    return refuse(place.setup.server, place.badmail, folder, name, unread);
+  setup.refused = [this, &place](int folder, const std::string& name, const Unread& unread, Taker::Try which) {
+    return refuse(place, folder, name, unread, which);
   };
+  setup.refused_again = refused_again;
+  setup.check = [where = home.pickup] { return check_pickup(where); };
   setup.look_again = look_again;
   place.taker.emplace(worker_->context(), store_, std::move(setup));
-  return place.taker->start();
+  auto started = place.taker->start();
+  if (!started) place.taker.reset();
+  return started;
+}
+
+/// Once, until it is another trouble: who had the folder before may not have ended yet.
+void Homes::try_again(Place& place) {
+  if (place.setup.home.pickup.empty() || place.taker) return;
+  auto opened = open_pickup(place);
+  auto trouble = opened ? std::string{} : std::move(opened.error());
+  if (trouble != place.trouble && !trouble.empty())
+    log::error("folder.failed", {{"server", place.setup.server}, {"why", trouble}});
+  place.trouble = std::move(trouble);
 }
 
 asio::awaitable<std::optional<Unread>> Homes::accept(const OpenedFile& file, Message message, std::string origin) {
@@ -124,11 +149,16 @@ void Homes::watch_drop(const Place& place) {
   if (watch >= 0) watched_[watch] = place.setup.drop;
 }
 
-bool Homes::refuse(const std::string& server, BadmailFolder& badmail, int folder, const std::string& name,
-                   const Unread& unread) {
+bool Homes::refuse(Place& place, int folder, const std::string& name, const Unread& unread, Taker::Try which) {
+  const auto& server = place.setup.server;
   const BadmailNote note{unread.cause, unread.text, name, server};
-  const auto id = badmail.put(folder, name, note, clock_);
-  if (id.empty()) return false;
+  const auto put = place.badmail.put(folder, name, note, clock_);
+  if (!put) {
+    if (which == Taker::Try::first && !put.error().empty())
+      log::error("badmail.failed", {{"file", name}, {"why", put.error()}, {"server", server}});
+    return false;
+  }
+  const auto& id = *put;
   counts_[std::to_underlying(unread.cause)].fetch_add(1, std::memory_order_relaxed);
   log::warning(
       "message.badmail",
@@ -158,8 +188,8 @@ void Homes::reload(std::vector<Setup> servers) {
     }
     places_ = std::move(next);
     for (auto& place : fresh) {
-      if (auto opened = open(*place); !opened)
-        log::error("folder.failed", {{"server", place->setup.server}, {"why", opened.error()}});
+      // The next look tries again, and tells.
+      (void)open(*place);
       const auto name = place->setup.server;
       places_.emplace(name, std::move(place));
     }
@@ -178,7 +208,7 @@ void Homes::stop(std::chrono::milliseconds grace) {
     for (auto& [name, place] : places_) {
       if (place->taker) place->taker->stop();
     }
-    const auto busy = [](const auto& place) { return place->taker && !place->taker->idle(); };
+    const auto busy = [](const auto& place) { return !place->ended(); };
     asio::steady_timer timer{worker_->context()};
     while (std::chrono::steady_clock::now() < until &&
            (std::ranges::any_of(leaving_, busy) ||
@@ -245,9 +275,13 @@ asio::awaitable<void> Homes::look_regularly() {
   std::uint64_t changes = 0;
   std::chrono::steady_clock::time_point rested{};
   for (std::uint32_t look = 0; !stopping_; ++look) {
-    std::erase_if(leaving_, [](const auto& place) { return !place->taker || place->taker->idle(); });
+    std::erase_if(leaving_, [](const auto& place) { return place->ended(); });
+    for (auto& [name, place] : places_) try_again(*place);
     const bool care = look % looks_between_care == 0;
-    if (care) count_waiting();
+    if (care) {
+      count_drops();
+      count_waiting();
+    }
     const auto queue = store_.queue().status();
     const auto now_changes = queue ? queue->changes : changes;
     const auto begun = std::chrono::steady_clock::now();
@@ -263,6 +297,16 @@ asio::awaitable<void> Homes::look_regularly() {
     }
     again_.expires_after(look_again);
     co_await again_.async_wait(awaitable);
+  }
+}
+
+/// What lies there, and whether the folder is still the one that is watched. A file that was being placed when we
+/// were started is in no other account.
+void Homes::count_drops() {
+  for (const auto& [name, place] : places_) {
+    if (!place->setup.drop) continue;
+    watch_drop(*place);
+    place->setup.drop->count();
   }
 }
 
@@ -304,11 +348,11 @@ void Homes::count_waiting() {
 /// The oldest goes until the rest fits.
 asio::awaitable<void> Homes::limit_badmail() {
   struct Item {
-    std::uint64_t id = 0;
     std::uint64_t octets = 0;
-    std::vector<mailstore::QueueName> rows;  ///< none: it is a file
+    std::vector<mailstore::QueueName> rows{};  ///< none: it is a file
   };
-  std::map<std::string, std::vector<Item>, std::less<>> items;
+  // By server, then by id: a message is one, for however many domains, and the oldest is first.
+  std::map<std::string, std::map<std::uint64_t, Item>, std::less<>> items;
   auto queue = store_.queue();
   std::set<std::uint64_t> events;
   std::string behind;
@@ -332,9 +376,9 @@ asio::awaitable<void> Homes::limit_badmail() {
           const auto reason = parse_badmail_reason(row.reason);
           if (!reason) continue;
           if (reason->cause == BadmailCause::by_event) events.insert(row.name.id.value);
-          auto& all = items[row.server];
-          if (all.empty() || all.back().id != row.name.id.value) all.push_back({row.name.id.value, row.octets, {}});
-          all.back().rows.push_back(std::move(row.name));
+          auto& item = items[row.server][row.name.id.value];
+          item.octets = row.octets;
+          item.rows.push_back(std::move(row.name));
         }
       }
     }
@@ -354,22 +398,24 @@ asio::awaitable<void> Homes::limit_badmail() {
     auto folder = place->second->badmail;  // the place may be gone behind a wait
     auto& all = items[name];
     if (!place->second->setup.home.badmail.empty()) {
-      for (const auto& file : folder.list()) all.push_back({mailstore::parse_id(file.id)->value, file.octets, {}});
+      for (const auto& file : folder.list()) all.try_emplace(mailstore::parse_id(file.id)->value, Item{file.octets});
     }
     std::uint64_t octets = 0;
-    for (const auto& item : all) octets += item.octets;
+    for (const auto& [number, item] : all) octets += item.octets;
     if (limit == 0 || octets <= limit) continue;
-    std::ranges::sort(all, {}, &Item::id);
-    for (auto& item : all) {
+    for (auto& [number, item] : all) {
       if (octets <= limit) break;
       octets -= item.octets;
-      const auto id = mailstore::format_id({item.id});
+      const auto id = mailstore::format_id({number});
       if (item.rows.empty()) {
         folder.remove(id);
       } else {
-        auto ordering = queue.order(std::move(item.rows), mailstore::DeleteOrder{});
+        // Not what somebody has tried again meanwhile.
+        mailstore::DeleteOrder badmail{std::string{badmail_mark}};
+        auto ordering = queue.order(std::move(item.rows), std::move(badmail));
         const auto deleted = co_await std::move(ordering);
         if (!deleted) co_return;
+        if (*deleted == 0) continue;
       }
       log::warning("badmail.purged",
                    {{"id", id}, {"size", item.octets}, {"why", "messages.badmail_size"}, {"server", name}});

@@ -63,11 +63,13 @@ class Homes {
   std::expected<void, std::string> open(Place& place);
   asio::awaitable<std::optional<Unread>> accept(const OpenedFile& file, Message message, std::string origin);
   void watch_drop(const Place& place);
-  bool refuse(const std::string& server, BadmailFolder& badmail, int folder, const std::string& name,
-              const Unread& unread);
+  std::expected<void, std::string> open_pickup(Place& place);
+  void try_again(Place& place);
+  bool refuse(Place& place, int folder, const std::string& name, const Unread& unread, Taker::Try which);
   asio::awaitable<void> watch_drops();
   std::set<std::shared_ptr<DropFolder>> read_events();
   asio::awaitable<void> look_regularly();
+  void count_drops();
   void count_waiting();
   asio::awaitable<void> limit_badmail();
   BadmailCounts counts() const;

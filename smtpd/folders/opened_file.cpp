@@ -2,6 +2,8 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -10,6 +12,27 @@
 #include <utility>
 
 namespace smtpd::folders {
+
+namespace {
+
+std::string identify(int file, const struct statx& about) {
+  if ((about.stx_mask & STATX_BTIME) != 0)
+    return fmt::format("{} b{}.{:09}", about.stx_ino, about.stx_btime.tv_sec, about.stx_btime.tv_nsec);
+  // The time of the last change of the inode would be another one once it was renamed.
+  int generation = 0;
+  if (::ioctl(file, FS_IOC_GETVERSION, &generation) != 0) generation = 0;
+  return fmt::format("{} m{}.{:09} g{}", about.stx_ino, about.stx_mtime.tv_sec, about.stx_mtime.tv_nsec,
+                     static_cast<unsigned>(generation));
+}
+
+/// Of one that may not be opened.
+std::string identify(int folder, const std::string& name) {
+  struct statx about{};
+  const bool told = ::statx(folder, name.c_str(), AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS | STATX_BTIME, &about) == 0;
+  return told && S_ISREG(about.stx_mode) ? identify(-1, about) : std::string{};
+}
+
+}  // namespace
 
 using Why = OpenedFile::Refusal::Why;
 
@@ -21,6 +44,11 @@ OpenedFile::~OpenedFile() {
   if (descriptor_ >= 0) ::close(descriptor_);
 }
 
+bool OpenedFile::has_name() const {
+  struct stat about{};
+  return ::fstat(descriptor_, &about) != 0 || about.st_nlink != 0;
+}
+
 std::expected<OpenedFile, OpenedFile::Refusal> OpenedFile::open(int folder, const std::string& name) {
   const auto refuse = [](Why why, std::string text) { return std::unexpected(Refusal{why, std::move(text)}); };
   // O_NONBLOCK: a pipe must not hold us up. What it is, the descriptor tells; the name may be somebody else's by then.
@@ -29,7 +57,8 @@ std::expected<OpenedFile, OpenedFile::Refusal> OpenedFile::open(int folder, cons
     if (errno == ENOENT) return refuse(Why::gone, "gone");
     if (errno == ELOOP) return refuse(Why::no_mail, "a symbolic link");
     if (errno == ENXIO || errno == ENODEV) return refuse(Why::no_mail, "no plain file");
-    if (errno == EACCES || errno == EPERM) return refuse(Why::no_mail, "smtpd may not read it");
+    if (errno == EACCES || errno == EPERM)
+      return std::unexpected(Refusal{Why::no_mail, "smtpd may not read it", identify(folder, name)});
     return refuse(Why::trouble, std::strerror(errno));
   }
   OpenedFile file{descriptor, 0, {}};
@@ -39,11 +68,10 @@ std::expected<OpenedFile, OpenedFile::Refusal> OpenedFile::open(int folder, cons
   if (!S_ISREG(about.stx_mode)) return refuse(Why::no_mail, "no plain file");
   // With a hard link anybody could hand in a file that somebody else wrote.
   if (about.stx_nlink == 0) return refuse(Why::gone, "gone");
-  if (about.stx_nlink != 1) return refuse(Why::no_mail, "a file with several names (hard links)");
-  const bool born = (about.stx_mask & STATX_BTIME) != 0;
-  const auto& time = born ? about.stx_btime : about.stx_mtime;
+  file.identity_ = identify(descriptor, about);
+  if (about.stx_nlink != 1)
+    return std::unexpected(Refusal{Why::no_mail, "a file with several names (hard links)", std::move(file.identity_)});
   file.owner_ = about.stx_uid;
-  file.identity_ = fmt::format("{} {}{}.{:09}", about.stx_ino, born ? "b" : "m", time.tv_sec, time.tv_nsec);
   return file;
 }
 

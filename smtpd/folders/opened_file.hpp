@@ -18,6 +18,7 @@ class OpenedFile {
       trouble,  ///< later
     } why;
     std::string text;
+    std::string identity{};  ///< of one with several names
   };
   /// `folder`: a descriptor.
   static std::expected<OpenedFile, Refusal> open(int folder, const std::string& name);
@@ -27,8 +28,11 @@ class OpenedFile {
 
   int descriptor() const { return descriptor_; }
   std::uint32_t owner() const { return owner_; }
+  /// Now; in whatever folder.
+  bool has_name() const;
   /// Tells the file from every other one of its folder, those of the past among them: a number that is given again has
-  /// another time of birth. (Where the file system keeps none, the time of the last change stands in.)
+  /// another time of birth. (Where the file system keeps none, the number's generation and the time of the last change
+  /// of the content stand in.)
   const std::string& identity() const { return identity_; }
 
  private:

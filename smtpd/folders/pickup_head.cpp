@@ -138,11 +138,13 @@ std::expected<PickupHead, PickupFault> parse_pickup_head(std::string_view text, 
   std::optional<std::string> sender;
   std::optional<std::string> from;
   while (head.octets < text.size()) {
+    if (is_empty(line_of(text.substr(head.octets)))) break;
     const auto field = field_of(text.substr(head.octets));
-    if (field.name.empty()) break;
+    // Taken for the body it would hide fields behind it: a Bcc there would be seen by everybody, and get nothing.
+    if (field.name.empty()) return fault("malformed: a line of its header section is no field");
     head.octets += field.whole.size();
     const bool bcc = is_name(field.name, "bcc");
-    if (!bcc) head.header += field.whole;
+    if (!bcc && !is_name(field.name, "resent-bcc")) head.header += field.whole;
     const bool receiver = bcc || is_name(field.name, "to") || is_name(field.name, "cc");
     const bool of_sender = is_name(field.name, "sender");
     if ((receiver && lines->receivers.empty()) || (!lines->sender && (of_sender || is_name(field.name, "from")))) {

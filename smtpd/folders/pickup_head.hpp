@@ -21,7 +21,7 @@ struct PickupHead {
   std::string reverse_path;  ///< empty: the null one
   std::vector<common::Address> recipients;
   DotStuffed dots = DotStuffed::unknown;  ///< as the file itself says
-  std::string header;                     ///< what goes on in the place of the first `octets`: without envelope and Bcc
+  std::string header;  ///< what goes on in the place of the first `octets`: without envelope, Bcc and Resent-Bcc
   std::size_t octets = 0;
 };
 struct PickupFault {
@@ -34,7 +34,7 @@ struct PickupFault {
 /// In front, in any order and case: "x-sender: ADDRESS" (<>: the null reverse-path), one "x-receiver: ADDRESS" for each
 /// recipient, "x-dot-stuffed: yes" or "no"; an empty line behind them may divide them from the message. What they do
 /// not say is taken from the message: Sender, else the first of From; To, Cc and Bcc. `default_domain` completes bare
-/// local parts.
+/// local parts. What stands before the first empty line and is no field makes the file malformed.
 std::expected<PickupHead, PickupFault> parse_pickup_head(std::string_view text, std::string_view default_domain);
 
 /// Whether the header section of a file that begins with `text` ends within it.

@@ -127,8 +127,8 @@ asio::awaitable<Reading> PickupReader::read(const OpenedFile& file) {
   Transaction transaction;
   if (auto unread = find_people(*head, *server, transaction)) co_return std::move(*unread);
 
-  auto dots = server->terms.pickup_dots;
-  if (dots == DotStuffed::unknown) dots = head->dots;
+  // The file's own line first: one out of a drop folder knows.
+  auto dots = head->dots != DotStuffed::unknown ? head->dots : server->terms.pickup_dots;
   if (dots == DotStuffed::unknown) {
     DotScan scan;
     source.go_to(head->octets);

@@ -21,6 +21,7 @@
 #include <utility>
 
 #include "smtpd/folders/drop_file.hpp"
+#include "smtpd/folders/placed_in.hpp"
 #include "smtpd/folders/unstuff.hpp"
 
 namespace smtpd::folders {
@@ -201,20 +202,21 @@ std::expected<void, std::string> HiddenFiles::sync() {
   return {};
 }
 
-std::expected<void, std::string> uncover(std::span<const path> files) {
+std::expected<void, std::string> uncover(std::span<const PlacedFile> files) {
   OpenFolders folders;
   for (const auto& file : files) {
-    const auto folder = folders.get(file.parent_path());
+    const auto folder = folders.get(file.file.parent_path());
     if (!folder) return std::unexpected(folder.error());
-    const auto name = file.filename();
+    const auto name = file.file.filename();
     const auto from = placing_name(name.native());
     if (::renameat2(*folder, from.c_str(), *folder, name.c_str(), RENAME_NOREPLACE) == 0) continue;
     if (errno == EEXIST) {
       // The same message, which a rebuilt index brought back: ids are given once.
-      if (::unlinkat(*folder, from.c_str(), 0) != 0) return failed(file);
+      if (::unlinkat(*folder, from.c_str(), 0) != 0) return failed(file.file);
       continue;
     }
-    if (errno != ENOENT) return failed(file);
+    if (errno != ENOENT) return failed(file.file);
+    if (auto same = check_folder(file.file.parent_path(), file.folder_mark); !same) return same;
   }
   return folders.sync();
 }

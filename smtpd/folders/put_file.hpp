@@ -71,8 +71,13 @@ class HiddenFiles {
   std::size_t synced_ = 0;  ///< of them, by themselves
 };
 
+/// A file whose octets lie under its hidden name, or did.
+struct PlacedFile {
+  std::filesystem::path file;
+  std::string folder_mark;  ///< of its folder, as the queue has it (placed_in.hpp)
+};
 /// Gives them their names, durably. One whose hidden name is gone was put before; one that cannot be told, since its
-/// folder is not to be seen, is an error.
-std::expected<void, std::string> uncover(std::span<const std::filesystem::path> files);
+/// folder is not to be seen or is another one, is an error.
+std::expected<void, std::string> uncover(std::span<const PlacedFile> files);
 
 }  // namespace smtpd::folders

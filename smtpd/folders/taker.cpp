@@ -5,11 +5,12 @@
 #include <fmt/format.h>
 #include <sys/file.h>
 #include <sys/inotify.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <asio/co_spawn.hpp>
-#include <asio/detached.hpp>
 #include <asio/experimental/as_tuple.hpp>
 #include <asio/post.hpp>
 #include <asio/use_awaitable.hpp>
@@ -17,20 +18,25 @@
 #include <cstdio>
 #include <cstring>
 #include <exception>
+#include <iterator>
 #include <utility>
 
 #include "common/log.hpp"
+#include "common/net/listening.hpp"
 
 namespace smtpd::folders {
 namespace {
 
 namespace log = common::log;
+using common::net::Descriptor;
 constexpr auto awaitable = asio::experimental::as_tuple(asio::use_awaitable);
 
 /// Read and committed side by side: they share a sync.
 constexpr std::size_t at_once = 128;
 /// Rows forgotten in one commit, behind one sync of the folder.
 constexpr std::size_t forgotten_at_once = 256;
+/// Each of them is an open file.
+constexpr std::size_t away_limit = 384;
 /// Files that are refused are remembered up to here, so that each is told once.
 constexpr std::size_t refused_limit = 10'000;
 /// When the store has no room, or a filter is gone: no file has better luck than the one before.
@@ -60,27 +66,42 @@ Taker::~Taker() {
   if (folder_ >= 0) ::close(folder_);
 }
 
-std::expected<void, std::string> Taker::start() {
+/// Opened, locked, and watched before the first look: what comes meanwhile is told.
+std::expected<int, std::string> Taker::open_folder() {
   const auto trouble = [&](const char* what) {
     return std::unexpected(fmt::format("{}: {}: {}", setup_.folder.string(), what, std::strerror(errno)));
   };
-  folder_ = ::open(setup_.folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (folder_ < 0) return trouble("it cannot be opened");
+  Descriptor folder{::open(setup_.folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+  if (folder.get() < 0) return trouble("it cannot be opened");
   // Another daemon with another store would take what we take.
-  if (::flock(folder_, LOCK_EX | LOCK_NB) != 0) return trouble("another smtpd takes its files");
+  if (::flock(folder.get(), LOCK_EX | LOCK_NB) != 0) return trouble("another smtpd takes its files");
+  const int watched =
+      ::inotify_add_watch(events_.native_handle(), setup_.folder.c_str(), IN_MOVED_TO | IN_CLOSE_WRITE | IN_ONLYDIR);
+  if (watched < 0) return trouble("it cannot be watched");
+  watched_ = watched;
+  return folder.release();
+}
+
+std::expected<void, std::string> Taker::start() {
   const int events = ::inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-  if (events < 0) return trouble("it cannot be watched");
+  if (events < 0)
+    return std::unexpected(fmt::format("{}: it cannot be watched: {}", setup_.folder.string(), std::strerror(errno)));
   events_.assign(events);
-  // Before the first look: what comes meanwhile is told.
-  if (::inotify_add_watch(events, setup_.folder.c_str(), IN_MOVED_TO | IN_CLOSE_WRITE | IN_ONLYDIR) < 0)
-    return trouble("it cannot be watched");
+  auto folder = open_folder();
+  if (!folder) return std::unexpected(std::move(folder.error()));
+  folder_ = *folder;
   auto before = store_.taken_origins(setup_.source + ' ');
   if (!before) return std::unexpected(std::move(before.error().detail));
   left_over_.insert(before->begin(), before->end());
   clear_away();
-  asio::co_spawn(context_, watch(), asio::detached);
-  asio::co_spawn(context_, look_regularly(), asio::detached);
+  run_loop(watch());
+  run_loop(look_regularly());
   return {};
+}
+
+void Taker::run_loop(asio::awaitable<void> loop) {
+  ++loops_;
+  asio::co_spawn(context_, std::move(loop), [this](const std::exception_ptr&) { --loops_; });
 }
 
 void Taker::stop() {
@@ -89,6 +110,43 @@ void Taker::stop() {
   asio::error_code ignored;
   events_.cancel(ignored);
   again_.cancel();
+  release();
+}
+
+/// When nothing needs it any more; with it goes the lock.
+void Taker::release() {
+  if (!stopping_ || !idle() || folder_ < 0) return;
+  ::close(std::exchange(folder_, -1));
+}
+
+/// Once, until it is another trouble.
+void Taker::tell_trouble(const char* event, std::string what) {
+  if (trouble_ == what) return;
+  trouble_ = std::move(what);
+  if (!trouble_.empty()) log::warning(event, {{"source", setup_.source}, {"why", trouble_}});
+}
+
+/// What somebody put under the folder's path since is the folder, once nothing of the old one is in hand.
+void Taker::follow_folder() {
+  struct stat ours{};
+  struct stat there{};
+  if (::fstat(folder_, &ours) != 0) return;
+  if (::stat(setup_.folder.c_str(), &there) != 0) {
+    return tell_trouble("folder.moved", fmt::format("{}: {}; what comes into the one that was there is still taken",
+                                                    setup_.folder.string(), std::strerror(errno)));
+  }
+  if (ours.st_ino == there.st_ino && ours.st_dev == there.st_dev) return tell_trouble("folder.moved", {});
+  if (!idle() || !away_.empty()) return;
+  if (auto fit = setup_.check(); !fit) return tell_trouble("folder.moved", fit.error());
+  const int before = watched_;
+  auto folder = open_folder();
+  if (!folder) return tell_trouble("folder.moved", folder.error());
+  ::inotify_rm_watch(events_.native_handle(), before);
+  ::close(std::exchange(folder_, *folder));
+  refused_.clear();
+  log::warning("folder.moved",
+               {{"source", setup_.source},
+                {"why", setup_.folder.string() + " is another folder; files are taken from that one now"}});
 }
 
 asio::awaitable<void> Taker::look_regularly() {
@@ -124,6 +182,8 @@ void Taker::on_events(std::string_view octets) {
 }
 
 void Taker::look() {
+  settle_failed_ = false;
+  follow_folder();
   for (auto& name : names_in(folder_)) add(std::move(name));
   go_on();
 }
@@ -137,7 +197,7 @@ void Taker::add(std::string name) {
 }
 
 void Taker::go_on() {
-  while (!queue_.empty() && under_way_ < at_once) {
+  while (!queue_.empty() && under_way_ < at_once && away_.size() < away_limit) {
     auto name = std::move(queue_.front());
     queue_.pop_front();
     ++under_way_;
@@ -156,14 +216,17 @@ void Taker::go_on() {
   // A look that was broken off has not seen all that is there.
   if (rest && !stopping_ && std::exchange(first_look_, false)) {
     // Their files are gone: it was between unlink and here that the last one ended.
-    away_.insert(away_.end(), left_over_.begin(), left_over_.end());
+    if (!unsure_) {
+      for (const auto& origin : left_over_) away_.push_back({origin, nullptr});
+    }
     left_over_.clear();
   }
-  if (settling_ || away_.empty() || (!rest && away_.size() < forgotten_at_once)) return;
+  if (settling_ || settle_failed_ || away_.empty() || (!rest && away_.size() < forgotten_at_once)) return release();
   settling_ = true;
   asio::co_spawn(context_, settle(), [this](const std::exception_ptr&) {
     settling_ = false;
     if (!stopping_) go_on();
+    release();
   });
 }
 
@@ -173,6 +236,11 @@ asio::awaitable<void> Taker::take(std::string name) {
   auto opened = OpenedFile::open(folder_, name);
   if (!opened) {
     const auto& refusal = opened.error();
+    if (!refusal.identity.empty()) {
+      left_over_.erase(setup_.source + ' ' + refusal.identity);
+    } else if (refusal.why == OpenedFile::Refusal::Why::trouble) {
+      unsure_ = true;
+    }
     if (refusal.why == OpenedFile::Refusal::Why::no_mail)
       refuse(name, refusal.text, {Unread::Why::broken, refusal.text});
     if (refusal.why == OpenedFile::Refusal::Why::trouble)
@@ -190,13 +258,17 @@ asio::awaitable<void> Taker::take(std::string name) {
   if (*before) {
     log::info("folder.taken_before",
               {{"source", setup_.source}, {"file", name}, {"id", mailstore::format_id(**before)}});
-    put_away(name, origin);
+    put_away(name, origin, std::move(*opened));
     co_return;
   }
-  if (refused_.contains(name) && refused_[name] == origin) co_return;
+  if (const auto known = refused_.find(name); known != refused_.end() && known->second.origin == origin) {
+    const auto unread = known->second.unread;
+    refuse(name, origin, unread);
+    co_return;
+  }
   auto accepting = accept(*opened, name, origin);
   const bool accepted = co_await std::move(accepting);
-  if (accepted) put_away(name, origin);
+  if (accepted) put_away(name, origin, std::move(*opened));
 }
 
 asio::awaitable<bool> Taker::accept(const OpenedFile& file, const std::string& name, const std::string& origin) {
@@ -229,68 +301,101 @@ void Taker::leave(const std::string& name, const std::string& origin, const Unre
   queue_.clear();
 }
 
-void Taker::put_away(const std::string& name, std::string origin) {
-  // Hidden first: what has come under its name meanwhile is another file.
+void Taker::tell_stuck(const std::string& name, const char* why) {
+  log::warning("folder.stuck", {{"source", setup_.source}, {"file", name}, {"why", why}});
+}
+
+void Taker::put_away(const std::string& name, std::string origin, OpenedFile file) {
+  // Hidden first: what has come under its name meanwhile is another file. Remembered, and not taken again, is whatever
+  // may still be there under some name.
   const auto hidden = std::string{hidden_front} + origin.substr(setup_.source.size() + 1);
+  const auto gone = [&] { away_.push_back({std::move(origin), std::make_unique<const OpenedFile>(std::move(file))}); };
   if (::renameat(folder_, name.c_str(), folder_, hidden.c_str()) != 0) {
-    if (errno == ENOENT) return away_.push_back(std::move(origin));
-    // Remembered as long as it is there: it is not taken again.
-    log::warning("folder.stuck", {{"source", setup_.source}, {"file", name}, {"why", std::strerror(errno)}});
+    if (errno != ENOENT) return tell_stuck(name, std::strerror(errno));
+    if (!file.has_name()) gone();
     return;
   }
   setup_.passed(Moment::hidden);
   const auto found = OpenedFile::open(folder_, hidden);
-  if (found && setup_.source + ' ' + found->identity() != origin) {
+  if (!found) {
+    if (!file.has_name()) return gone();
+    return tell_stuck(hidden, found.error().text.c_str());
+  }
+  if (setup_.source + ' ' + found->identity() != origin) {
     // Back to be taken; under a name of its own, should its old one be in use again.
     if (::renameat2(folder_, hidden.c_str(), folder_, name.c_str(), RENAME_NOREPLACE) != 0)
       ::renameat(folder_, hidden.c_str(), folder_, (found->identity() + ".again").c_str());
+    if (!file.has_name()) gone();
     return;
   }
-  if (::unlinkat(folder_, hidden.c_str(), 0) != 0 && errno != ENOENT) {
-    log::warning("folder.stuck", {{"source", setup_.source}, {"file", hidden}, {"why", std::strerror(errno)}});
-    return;
-  }
+  if (::unlinkat(folder_, hidden.c_str(), 0) != 0 && errno != ENOENT) return tell_stuck(hidden, std::strerror(errno));
   setup_.passed(Moment::unlinked);
-  away_.push_back(std::move(origin));
+  if (!file.has_name()) gone();
 }
 
-/// What the last one had hidden and not unlinked.
+/// What the last one had hidden and not unlinked. What cannot be unlinked stays remembered.
 void Taker::clear_away() {
   for (const auto& name : names_in(folder_)) {
     if (!name.starts_with(hidden_front)) continue;
     const auto found = OpenedFile::open(folder_, name);
-    if (!found) continue;
-    const auto before = store_.taken(setup_.source + ' ' + found->identity());
-    if (before && *before) {
-      ::unlinkat(folder_, name.c_str(), 0);
-    } else if (before) {
-      ::renameat(folder_, name.c_str(), folder_, (found->identity() + ".again").c_str());
+    const auto identity = found ? found->identity() : name.substr(hidden_front.size());
+    const auto origin = setup_.source + ' ' + identity;
+    if (!found) {
+      if (found.error().why == OpenedFile::Refusal::Why::gone) continue;
+      left_over_.erase(origin);
+      tell_stuck(name, found.error().text.c_str());
+      continue;
+    }
+    const auto before = store_.taken(origin);
+    if (!before) {
+      left_over_.erase(origin);
+      tell_stuck(name, before.error().detail.c_str());
+    } else if (!*before) {
+      ::renameat(folder_, name.c_str(), folder_, (identity + ".again").c_str());
+    } else if (::unlinkat(folder_, name.c_str(), 0) != 0 && errno != ENOENT) {
+      left_over_.erase(origin);
+      tell_stuck(name, std::strerror(errno));
     }
   }
 }
 
 asio::awaitable<void> Taker::settle() {
-  auto origins = std::exchange(away_, {});
+  auto away = std::exchange(away_, {});
+  const auto again = [&](const char* why) {
+    log::warning("folder.failed", {{"source", setup_.source}, {"why", why}});
+    settle_failed_ = true;
+    std::ranges::move(away_, std::back_inserter(away));
+    away_ = std::move(away);
+  };
   if (::fsync(folder_) != 0) {
-    // They stay remembered until the next start.
-    log::error("folder.failed", {{"source", setup_.source}, {"why", std::strerror(errno)}});
+    again(std::strerror(errno));
     co_return;
   }
   setup_.passed(Moment::synced);
+  std::vector<std::string> origins;
+  for (const auto& each : away) origins.push_back(each.origin);
   auto forgetting = store_.forget_taken(std::move(origins));
   const auto forgotten = co_await std::move(forgetting);
-  if (!forgotten) log::warning("folder.failed", {{"source", setup_.source}, {"why", forgotten.error().detail}});
+  if (!forgotten) {
+    again(forgotten.error().detail.c_str());
+    co_return;
+  }
   setup_.passed(Moment::forgotten);
 }
 
 void Taker::refuse(const std::string& name, const std::string& origin, const Unread& unread) {
-  const auto& why = unread.text;
-  if (setup_.refused(folder_, name, unread)) return;
-  auto& known = refused_[name];
-  if (known == origin) return;
-  known = origin;
+  const auto now = std::chrono::steady_clock::now();
+  const auto known = refused_.find(name);
+  const bool before = known != refused_.end() && known->second.origin == origin;
+  if (before && (setup_.refused_again.count() == 0 || now < known->second.again)) return;
+  if (setup_.refused(folder_, name, unread, before ? Try::again : Try::first)) {
+    refused_.erase(name);
+    return;
+  }
+  refused_.insert_or_assign(name, Refused{origin, unread, now + setup_.refused_again});
+  if (before) return;
   if (refused_.size() > refused_limit) refused_.erase(refused_.begin());
-  log::warning("folder.refused", {{"source", setup_.source}, {"file", name}, {"why", why}});
+  log::warning("folder.refused", {{"source", setup_.source}, {"file", name}, {"why", unread.text}});
 }
 
 }  // namespace smtpd::folders

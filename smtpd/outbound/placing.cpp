@@ -7,6 +7,7 @@
 #include "mailstore/awaitable.hpp"
 
 #include "smtpd/folders/drop_file.hpp"
+#include "smtpd/folders/placed_in.hpp"
 #include "smtpd/outbound/scheduler_run.hpp"
 
 /// Mail for drop domains: a file for each message, with its envelope in front, in the drop folder of the virtual server
@@ -116,7 +117,7 @@ asio::awaitable<void> Scheduler::place_round(Run& run) {
         continue;
       }
       if (found.empty() || found.back().recipients.front().name.id != id) {
-        found.push_back({std::move(hold), {}, nullptr, {}, 0});
+        found.push_back({std::move(hold), {}, nullptr, {}, {}, 0});
       } else {
         found.back().hold.join(std::move(hold));
       }
@@ -179,6 +180,8 @@ asio::awaitable<bool> Scheduler::place(Run& run, std::vector<Parcel> parcels) {
   std::vector<mailstore::QueuedRecipient> placing;
   std::vector<mailstore::Settlement> no_folder;
   std::vector<Parcel*> to_write;
+  std::filesystem::path marked;
+  std::string mark;
   for (auto& parcel : parcels) {
     // Those of whom the queue says that they are placed, whatever has become of their server since.
     std::erase_if(parcel.recipients, [&](mailstore::QueuedRecipient& each) {
@@ -197,8 +200,13 @@ asio::awaitable<bool> Scheduler::place(Run& run, std::vector<Parcel> parcels) {
       continue;
     }
     parcel.folder = plan->drop;
-    parcel.file =
-        parcel.folder->path() / folders::drop_file_name(mailstore::format_id(first.name.id), first.name.ordinal);
+    // Before anything is written there: should it become another folder meanwhile, the mark is not that one's.
+    if (marked != parcel.folder->path()) {
+      marked = parcel.folder->path();
+      mark = folders::folder_mark(marked);
+    }
+    parcel.file = marked / folders::drop_file_name(mailstore::format_id(first.name.id), first.name.ordinal);
+    parcel.placing = folders::format_placing({mark, parcel.file.native()});
     to_write.push_back(&parcel);
   }
   if (!no_folder.empty()) co_await settle(std::move(no_folder));
@@ -218,10 +226,17 @@ asio::awaitable<bool> Scheduler::place(Run& run, std::vector<Parcel> parcels) {
     co_await settle({}, std::move(rounds));
     co_return false;
   }
-  std::erase_if(to_write, [](const Parcel* parcel) { return parcel->octets == 0; });
   std::vector<mailstore::Settlement> said;
+  std::erase_if(to_write, [&](const Parcel* parcel) {
+    if (parcel->octets != 0) return false;
+    for (const auto& each : parcel->recipients) {
+      auto attempt = trouble_with(now(), "the message could not be read");
+      said.push_back({each.name, mailstore::Stays{std::move(attempt), now() + folder_rest}});
+    }
+    return true;
+  });
   for (const auto* parcel : to_write) {
-    for (const auto& each : parcel->recipients) said.push_back({each.name, mailstore::Placing{parcel->file.native()}});
+    for (const auto& each : parcel->recipients) said.push_back({each.name, mailstore::Placing{parcel->placing}});
   }
   co_await settle(std::move(said));
   run.on_answer();
@@ -230,7 +245,7 @@ asio::awaitable<bool> Scheduler::place(Run& run, std::vector<Parcel> parcels) {
   for (auto* parcel : to_write) {
     parcel->folder->on_put(parcel->recipients.front().octets, parcel->octets);
     for (auto& each : parcel->recipients) {
-      each.placing = parcel->file.native();
+      each.placing = parcel->placing;
       placed.push_back(std::move(each));
     }
   }
@@ -263,9 +278,10 @@ std::expected<void, std::string> Scheduler::write_parcels(const std::vector<Parc
 
 /// The last two steps, for those of whom the queue says that they are placed.
 asio::awaitable<void> Scheduler::finish_placing(std::vector<mailstore::QueuedRecipient> recipients) {
-  std::vector<std::filesystem::path> files;
+  std::vector<folders::PlacedFile> files;
   for (const auto& each : recipients) {
-    if (files.empty() || files.back() != each.placing) files.emplace_back(each.placing);
+    const auto [mark, file] = folders::parse_placing(each.placing);
+    if (files.empty() || files.back().file != file) files.push_back({file, std::string{mark}});
   }
   auto work = [&files] { return folders::uncover(files); };
   auto uncovering = on_files(std::move(work));
@@ -288,9 +304,10 @@ asio::awaitable<void> Scheduler::finish_placing(std::vector<mailstore::QueuedRec
     attempt.answer = {0, "2.0.0", "it is in the drop folder"};
     attempt.peer = each.placing.substr(each.placing.rfind('/') + 1);
     delivered_.fetch_add(1, std::memory_order_relaxed);
-    log::info(
-        "message.delivered",
-        {{"id", mailstore::format_id(each.name.id)}, {"to", each.address}, {"peer", "drop"}, {"why", each.placing}});
+    log::info("message.delivered", {{"id", mailstore::format_id(each.name.id)},
+                                    {"to", each.address},
+                                    {"peer", "drop"},
+                                    {"why", folders::parse_placing(each.placing).file}});
     leave.push_back({each.name, mailstore::Leaves{mailstore::QueueOutcome::delivered, std::move(attempt)}});
   }
   co_await settle(std::move(leave));

@@ -160,6 +160,7 @@ class Scheduler {
     std::vector<mailstore::QueuedRecipient> recipients;
     std::shared_ptr<folders::DropFolder> folder;
     std::filesystem::path file;
+    std::string placing;       ///< as the queue is told
     std::uint64_t octets = 0;  ///< of the file; 0: it was not written, as the message cannot be read
   };
 

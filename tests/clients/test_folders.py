@@ -179,7 +179,7 @@ class Folders(ClientCase):
                        "hop-count", "too many Received lines"),
             "huge": (MAIL + b"x" * 3_000_000, "bad-pickup-file", "message too big"),
             "long head": (b"X: " + b"y" * 5_000_000, "bad-pickup-file", "header section is too long"),
-            "binary": (bytes(range(256)) * 100, "bad-pickup-file", "names no sender"),
+            "binary": (bytes(range(256)) * 100, "bad-pickup-file", "malformed"),
         }
         for name, (octets, _, _) in cases.items():
             self.put_file(name, octets)
@@ -425,6 +425,44 @@ class Surroundings(unittest.TestCase):
             suite.start("smtpd")
             self.assertTrue((home / "pickup").is_dir())
 
+    def test_setgid_that_is_refused(self):
+        """S06: a service manager may refuse the bit; the folders are made all the same, with what rights there are."""
+        if os.environ["PENNYPOST_SANITIZED"] == "yes":
+            self.skipTest("a sanitizer wants to be loaded first")
+        suite, home = self.suite_with()
+        with suite:
+            suite.start("smtpd", LD_PRELOAD=os.environ["FOLDER_SHIM"], SHIM_NO_SETGID="1")
+            modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in home.iterdir()}
+            self.assertEqual(modes, {"pickup": 0o770, "drop": 0o770, "badmail": 0o750})
+            self.assertEqual(len(re.findall(r"folder\.no_setgid", suite.log("smtpd"))), 2)
+            # One that is there is as somebody wanted it.
+            suite.stop()
+            (home / "pickup").chmod(0o2750)
+            suite.start("smtpd")
+            self.assertEqual(stat.S_IMODE((home / "pickup").stat().st_mode), 0o2750)
+            self.assertEqual(sorted(os.listdir(home)), ["badmail", "drop", "pickup"])
+
+    def test_folder_that_was_half_made(self):
+        """S06: what a start that died left is gone on with, and never stood under the folder's own name."""
+        suite, home = self.suite_with()
+        with suite:
+            (home / ".drop.new").mkdir(mode=0o700, parents=True)
+            suite.start("smtpd")
+            self.assertEqual(sorted(os.listdir(home)), ["badmail", "drop", "pickup"])
+            self.assertEqual(stat.S_IMODE((home / "drop").stat().st_mode), 0o2770)
+
+    def test_folder_behind_a_link(self):
+        """S06: a link in the place of a folder leads nowhere: whoever has the home could point it at what is not his."""
+        for name in ("drop", ".drop.new"):
+            suite, home = self.suite_with()
+            with suite, self.subTest(name):
+                other = suite.folder / "other"
+                other.mkdir(mode=0o700)
+                home.mkdir()
+                (home / name).symlink_to(other)
+                self.refused(suite, str(home / "drop"))
+                self.assertEqual(stat.S_IMODE(other.stat().st_mode), 0o700)
+
     def test_pickup_that_everybody_may_write(self):
         """S12: who may write there may send as anybody: its mode decides who that is."""
         suite, home = self.suite_with()
@@ -457,6 +495,14 @@ class Surroundings(unittest.TestCase):
                 suite.start()
                 [message] = wait_for(lambda: suite.messages(BOB), why="mail")
                 self.assertEqual(without_trace(suite.run_raw("message", "show", BOB, message["id"]).stdout), want)
+                # The file's own line is believed first: what came out of a drop folder is not spoilt.
+                says = lines("x-dot-stuffed: " + ("no" if word == "yes" else "yes"))
+                outside = suite.folder / "outside"
+                outside.write_bytes(says + text)
+                outside.rename(home / "pickup" / "own word")
+                own = wait_for(lambda: len(found := suite.messages(BOB)) == 2 and found[1], why="mail")
+                self.assertEqual(without_trace(suite.run_raw("message", "show", BOB, own["id"]).stdout),
+                                 text if word == "yes" else text.replace(b"..a", b".a"))
 
     def test_badmail_size(self):
         """S16: beyond the limit the oldest goes."""
@@ -486,6 +532,62 @@ class Surroundings(unittest.TestCase):
                          why="badmail")
             left = wait_for(lambda: len(found := suite.json("badmail", "list")) == 2 and found, why="the oldest to go")
             self.assertEqual(sorted(item["recipient"] for item in left), [f"nobody1@{DOMAIN}", f"nobody2@{DOMAIN}"])
+
+    def test_badmail_size_of_a_message_for_several_domains(self):
+        """S16: it is one message, whose octets lie there once."""
+        suite, home = self.suite_with(**{"messages.badmail_size": "10KB"})
+        with suite:
+            for number in range(4):
+                suite.tool("domain", "add", f"d{number}.test")
+            suite.start("smtpd")
+            outside = suite.folder / "outside"
+            outside.write_bytes(lines("x-sender: <>", *(f"x-receiver: nobody@d{number}.test" for number in range(4)),
+                                      "Subject: x", "", "y" * 4000))
+            outside.rename(home / "pickup" / "one")
+            wait_for(lambda: len(suite.json("queue", "list", "--state", "held")) == 4, why="badmail")
+            outside.write_bytes(b"x" * 4000)
+            outside.rename(home / "pickup" / "two")
+            wait_for(lambda: len({item["id"] for item in suite.json("badmail", "list")}) == 2, why="a file, too")
+            self.assertNotIn("badmail.purged", suite.log("smtpd"))
+            outside.write_bytes(b"x" * 4000)
+            outside.rename(home / "pickup" / "three")
+            left = wait_for(lambda: "badmail.purged" in suite.log("smtpd") and suite.json("badmail", "list"),
+                            why="the oldest to go")
+            self.assertEqual([item["file"] for item in left], ["two", "three"])
+            self.assertEqual(suite.log("smtpd").count("badmail.purged"), 1)
+
+    def test_home_that_comes_back(self):
+        """S12: a reload takes a home away and the next gives it back, while the one before has hardly let it go."""
+        suite, home = self.suite_with()
+        with suite:
+            suite.add_mailbox(BOB)
+            suite.start()
+            for number in range(1, 4):
+                suite.write_config({"mx": {}})
+                suite.tool("reload")
+                suite.write_config({"mx": {"home": home}})
+                suite.tool("reload")
+                outside = suite.folder / "outside"
+                outside.write_bytes(MAIL)
+                outside.rename(home / "pickup" / f"{number}")
+                wait_for(lambda: len(suite.messages(BOB)) == number, why="mail")
+
+    def test_pickup_that_is_made_anew(self):
+        """S12: what stands under the folder's name is the folder; not if everybody may write there."""
+        suite, home = self.suite_with()
+        with suite:
+            suite.add_mailbox(BOB)
+            suite.start()
+            pickup = home / "pickup"
+            pickup.rename(home / "aside")
+            pickup.mkdir()
+            pickup.chmod(0o777)
+            (pickup / "one").write_bytes(MAIL)
+            wait_for(lambda: re.search(r"folder\.moved .*everybody may write", suite.log("smtpd")), why="a refusal")
+            self.assertEqual(suite.messages(BOB), [])
+            pickup.chmod(0o770)
+            wait_for(lambda: len(suite.messages(BOB)) == 1, why="mail")
+            self.assertRegex(suite.log("smtpd"), r"folder\.moved .*another folder")
 
     def test_reload_moves_home(self):
         suite, home = self.suite_with()

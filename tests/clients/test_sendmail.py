@@ -416,6 +416,27 @@ class Elsewhere(ClientCase):
         self.assertEqual(len(list((folder / "other" / "queue").iterdir())), 1)
         self.suite.start("smtpd")
         wait_for(lambda: len(self.suite.messages(self.address)) == 2, why="the spool taken")
+        # A mistake in a server's file is nobody's trouble here: smtpd runs with what it read before.
+        mx = self.suite.servers / "mx.toml"
+        good = mx.read_text()
+        mx.write_text("colour = 1\n" + good)
+        self.run_raw(sendmail, self.address, text_in=NOTE)
+        mx.write_text(good)
+        self.assertEqual(len(self.mailbox()), 3)
+        self.suite.stop("smtpd")
+        mx.write_text("colour = 1\n" + good)
+        self.run_raw(sendmail, self.address, text_in=NOTE)
+        mx.write_text(good)
+        self.assertEqual(len(list((folder / "other" / "queue").iterdir())), 1)
+        # In pennypost.toml itself: the places are what they are by default.
+        suite = self.suite.config.read_text()
+        self.suite.config.write_text("colour = 1\n" + suite)
+        said = subprocess.run([str(sendmail), self.address], input=NOTE, capture_output=True, timeout=60,
+                              env=self.suite.environment()).stderr
+        self.suite.config.write_text(suite)
+        self.assertNotIn(b"colour", said)
+        self.suite.start("smtpd")
+        wait_for(lambda: len(self.suite.messages(self.address)) == 4, why="the spool taken")
 
 
 if __name__ == "__main__":

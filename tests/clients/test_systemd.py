@@ -189,6 +189,11 @@ class Units(unittest.TestCase):
             self.assertIsNotNone(exposure, done.stdout)
             self.assertLess(float(exposure[1]), 2.0, done.stdout)
 
+    def test_setgid_is_allowed(self):
+        """The folders of a home have that bit (make_folder.cpp); with RestrictSUIDSGID=yes chmod says EPERM."""
+        unit = build_folder() / "tools" / "systemd" / "pennypost-smtpd.service"
+        self.assertRegex(unit.read_text(), r"(?m)^RestrictSUIDSGID=no$")
+
 
 if __name__ == "__main__":
     unittest.main()

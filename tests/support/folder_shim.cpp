@@ -1,7 +1,8 @@
 // Put before libc (LD_PRELOAD) in a daemon, for tests of folders: a disk that seems to be of a network, and a death
 // before the N-th call that changes a disk.
 //
-// SHIM_FILE_SYSTEM=MAGIC: what statfs says. SHIM_KILL_AT=N with SHIM_ARM=FILE: calls count once FILE is there.
+// SHIM_FILE_SYSTEM=MAGIC: what statfs says. SHIM_NO_SETGID=1: that bit is refused, as by RestrictSUIDSGID= of systemd.
+// SHIM_KILL_AT=N with SHIM_ARM=FILE: calls count once FILE is there.
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <cstdarg>
 #include <cstdlib>
 
@@ -55,6 +57,13 @@ int statfs64(const char* path, struct statfs64* about) noexcept {
   return statfs(path, reinterpret_cast<struct statfs*>(about));
 }
 
+int fchmod(int file, mode_t mode) noexcept {
+  if ((mode & S_ISGID) != 0 && number_in("SHIM_NO_SETGID") != 0) {
+    errno = EPERM;
+    return -1;
+  }
+  return static_cast<int>(::syscall(SYS_fchmod, file, mode));
+}
 int fsync(int file) {
   step();
   return static_cast<int>(::syscall(SYS_fsync, file));

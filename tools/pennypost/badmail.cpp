@@ -174,7 +174,8 @@ void purge(Session& session, const BadmailSelection& selection) {
   const auto items = chosen(session, selection);
   for (const auto& item : items) {
     if (!item.rows.empty()) {
-      order(session, item, mailstore::DeleteOrder{});
+      // Not what somebody has tried again since it was listed.
+      order(session, item, mailstore::DeleteOrder{std::string{smtpd::folders::badmail_mark}});
       continue;
     }
     std::error_code error;

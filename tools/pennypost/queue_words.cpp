@@ -4,6 +4,8 @@
 
 #include <fmt/ranges.h>
 
+#include "smtpd/folders/drop_file.hpp"
+
 namespace tools {
 namespace {
 
@@ -85,7 +87,7 @@ Why explain(const mailstore::QueuedRecipient& recipient, const mailstore::QueueD
   why.rule = waits ? "[delivery] retry, or that of its remote domain"
                    : "[outbound] connections and per_domain; smtpd takes it when one is free";
   if (!recipient.placing.empty()) {
-    why.cause = fmt::format("it is being put into {}", recipient.placing);
+    why.cause = fmt::format("it is being put into {}", smtpd::folders::parse_placing(recipient.placing).file);
   } else if (recipient.due == mailstore::retry_time) {
     why.cause = "another try was asked for and has not been made yet";
   } else if (recipient.due != mailstore::no_time) {

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <ctime>
 #include <fstream>
+#include <iterator>
 
 #include "common/config/config.hpp"
 #include "common/config/local.hpp"
@@ -72,7 +73,14 @@ std::expected<Place, Refusal> find_place(const std::string& option) {
   const bool unreadable = ::access(file.c_str(), R_OK) != 0;
   if (unreadable && !option.empty())
     return std::unexpected(Refusal{Status::usage, fmt::format("{}: {}", file.string(), std::strerror(errno))});
-  const auto loaded = unreadable ? config::parse(file, "", {}) : config::load(file);
+  const auto defaults = [&] { return config::parse(file, "", {}); };
+  auto loaded = unreadable ? defaults() : config::load(file);
+  if (!loaded) {
+    std::ifstream in(file, std::ios::binary);
+    const std::string suite(std::istreambuf_iterator<char>(in), {});
+    loaded = config::parse(file, suite, {});
+  }
+  if (!loaded) loaded = defaults();
   if (!loaded) {
     return std::unexpected(Refusal{Status::try_again, config::format_mistake(loaded.error().front())});
   }

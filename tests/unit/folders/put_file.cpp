@@ -8,6 +8,7 @@
 #include <random>
 
 #include "smtpd/folders/drop_file.hpp"
+#include "smtpd/folders/placed_in.hpp"
 #include "smtpd/folders/unstuff.hpp"
 #include "tests/support/store_harness.hpp"
 
@@ -42,7 +43,7 @@ struct Post {
     for (std::size_t i = 0; i < count; ++i) {
       stored.push_back(tests::make_message("m" + std::to_string(i), size, i + 1));
       REQUIRE(tests::deliver(*store, {.to = {store.boxes()[0]}, .octets = stored.back()}));
-      files.push_back(folder.path() / (std::to_string(i) + ".eml"));
+      files.push_back({folder.path() / (std::to_string(i) + ".eml"), {}});
     }
     entries = *tests::entries(*store, store.boxes()[0]);
   }
@@ -51,7 +52,7 @@ struct Post {
     std::vector<char> scratch(4096 + want);
     const auto opened = store->open_message(store.boxes()[0], entries[which], scratch, want);
     REQUIRE(opened);
-    return hidden.write(files[which], "front\r\n", *opened);
+    return hidden.write(files[which].file, "front\r\n", *opened);
   }
   std::string wanted(std::size_t which) const { return "front\r\n" + unstuff_slowly(stored[which]); }
   std::size_t there() const {
@@ -62,7 +63,7 @@ struct Post {
   tests::TempFolder folder;
   std::vector<std::string> stored;
   std::vector<mailstore::Entry> entries;
-  std::vector<path> files;
+  std::vector<PlacedFile> files;
 };
 
 }  // namespace
@@ -99,11 +100,11 @@ TEST_CASE("a message goes into a file whole, under a hidden name first (LEGACY S
         for (std::size_t i = 0; i < count; ++i) CHECK(post.write(writing, i, want) == post.wanted(i).size());
         REQUIRE(writing.sync());
         for (std::size_t i = 0; i < count; ++i) {
-          CHECK_FALSE(exists(post.files[i]));
-          CHECK(read_file(hidden(post.files[i])) == post.wanted(i));
+          CHECK_FALSE(exists(post.files[i].file));
+          CHECK(read_file(hidden(post.files[i].file)) == post.wanted(i));
         }
         REQUIRE(uncover(post.files));
-        for (std::size_t i = 0; i < count; ++i) CHECK(read_file(post.files[i]) == post.wanted(i));
+        for (std::size_t i = 0; i < count; ++i) CHECK(read_file(post.files[i].file) == post.wanted(i));
         CHECK(post.there() == count);
       }
     }
@@ -118,7 +119,7 @@ TEST_CASE("more files than may be open at a time, where each is synced by itself
   CHECK(open < 200);
   REQUIRE(writing.sync());
   REQUIRE(uncover(post.files));
-  CHECK(read_file(post.files[299]) == post.wanted(299));
+  CHECK(read_file(post.files[299].file) == post.wanted(299));
   CHECK(post.there() == 300);
 }
 
@@ -130,12 +131,12 @@ TEST_CASE("what was not synced goes, and what an earlier try left is written ane
     CHECK(post.there() == 1);
   }
   CHECK(post.there() == 0);
-  std::ofstream(hidden(post.files[1])) << "half, and longer than the message that comes in its place: "
+  std::ofstream(hidden(post.files[1].file)) << "half, and longer than the message that comes in its place: "
                                        << std::string(999, 'x');
   HiddenFiles writing{2};
   REQUIRE(post.write(writing, 1));
   REQUIRE(writing.sync());
-  CHECK(read_file(hidden(post.files[1])) == post.wanted(1));
+  CHECK(read_file(hidden(post.files[1].file)) == post.wanted(1));
 }
 
 TEST_CASE("a file whose hidden name is gone was put, if its folder is there to be seen") {
@@ -145,10 +146,10 @@ TEST_CASE("a file whose hidden name is gone was put, if its folder is there to b
   REQUIRE(post.write(writing, 1));
   REQUIRE(writing.sync());
   REQUIRE(uncover(std::span{post.files}.first(1)));
-  remove(post.files[0]);  // a program took it
+  remove(post.files[0].file);  // a program took it
   REQUIRE(uncover(post.files));
-  CHECK_FALSE(exists(post.files[0]));
-  CHECK(read_file(post.files[1]) == post.wanted(1));
+  CHECK_FALSE(exists(post.files[0].file));
+  CHECK(read_file(post.files[1].file) == post.wanted(1));
   const auto aside = path{post.folder.path()} += ".aside";
   rename(post.folder.path(), aside);
   const auto unseen = uncover(post.files);
@@ -159,18 +160,18 @@ TEST_CASE("a file whose hidden name is gone was put, if its folder is there to b
 
 TEST_CASE("a name that is there already keeps what it holds: ids are given once") {
   Post post{100, 1};
-  std::ofstream(post.files[0]) << "put before the index was rebuilt";
+  std::ofstream(post.files[0].file) << "put before the index was rebuilt";
   HiddenFiles writing{1};
   REQUIRE(post.write(writing, 0));
   REQUIRE(writing.sync());
   REQUIRE(uncover(post.files));
-  CHECK(read_file(post.files[0]) == "put before the index was rebuilt");
+  CHECK(read_file(post.files[0].file) == "put before the index was rebuilt");
   CHECK(post.there() == 1);
 }
 
 TEST_CASE("a folder that is not there is an error") {
   Post post{100, 1};
-  post.files[0] = post.folder.path() / "missing" / "0.eml";
+  post.files[0].file = post.folder.path() / "missing" / "0.eml";
   HiddenFiles writing{1};
   const auto written = post.write(writing, 0);
   REQUIRE_FALSE(written);
@@ -182,4 +183,50 @@ TEST_CASE("few files are synced by themselves, and so are many where a file syst
   OpenFolders folders;
   CHECK(choose_sync(*folders.get(folder.path()), 1) == SyncBy::file);
   CHECK(choose_sync(*folders.get("/proc"), 1000) == SyncBy::file);
+}
+
+TEST_CASE("a hidden name that is gone says that the file was put, in its own folder alone") {
+  const tests::TestStore store(1);
+  const auto drop = store.path().parent_path() / "drop";
+  std::filesystem::create_directory(drop);
+  PlacedFile file;
+  file.file = drop / "a.eml";
+  file.folder_mark = folder_mark(drop);
+  const auto put = [&] { return uncover(std::span{&file, 1}); };
+
+  std::ofstream(drop / placing_name("a.eml")) << "x";
+  CHECK(put());
+  CHECK(std::filesystem::exists(file.file));
+  std::filesystem::remove(file.file);  // a program took it
+  CHECK(put());
+
+  // The disk with the folder is not mounted, and somebody has made another one.
+  const auto aside = drop.parent_path() / "aside";
+  std::filesystem::rename(drop, aside);
+  REQUIRE_FALSE(put());
+  std::filesystem::create_directory(drop);
+  const auto other = put();
+  REQUIRE_FALSE(other);
+  CHECK(other.error().contains("not the folder"));
+  file.folder_mark.assign(1, '?');  // nobody knows which it was
+  CHECK_FALSE(put());
+  file.folder_mark = folder_mark(aside);
+  std::filesystem::remove(drop);
+  std::filesystem::rename(aside, drop);
+  CHECK(put());
+
+  // What lies there hidden is what was being put there, wherever it was copied to.
+  std::filesystem::rename(drop, aside);
+  std::filesystem::create_directory(drop);
+  std::ofstream(drop / placing_name("a.eml")) << "x";
+  CHECK(put());
+  CHECK(std::filesystem::exists(file.file));
+}
+
+TEST_CASE("what the queue remembers of a placing is mark and path") {
+  const auto text = format_placing({"12 34.5", "/home of/drop/a.eml"});
+  CHECK(parse_placing(text).folder_mark == "12 34.5");
+  CHECK(parse_placing(text).file == "/home of/drop/a.eml");
+  CHECK(parse_placing("/drop/a.eml").folder_mark.empty());
+  CHECK(parse_placing("/drop/a.eml").file == "/drop/a.eml");
 }

@@ -47,6 +47,7 @@ class Spool {
  public:
   explicit Spool(const std::filesystem::path& folder) : folder_(folder) { std::filesystem::create_directory(folder_); }
   const std::filesystem::path& folder() const { return folder_; }
+  std::function<void(Taker::Setup&)> adjust;  ///< of what `work` has
 
   void put(const std::string& name, const std::string& text) {
     const auto hidden = folder_ / ("." + name);
@@ -77,6 +78,7 @@ class Spool {
       return entrance.accept(file, std::move(message), std::move(origin));
     };
     setup.passed = passed;
+    if (adjust) adjust(setup);
     Taker taker{context, store, std::move(setup)};
     if (auto started = taker.start(); !started) return started;
     const auto end = [&]() -> asio::awaitable<void> {
@@ -286,4 +288,190 @@ TEST_CASE("a number that is given again is another file") {
     CHECK(seen.contains(identity("other")));
     std::filesystem::remove(spool.folder() / "other");
   }
+}
+
+TEST_CASE("the number of a file is its own until nobody remembers it") {
+  TestStore store(2);
+  Spool spool{store.path().parent_path() / "spool"};
+  spool.put("one", "\r\nx\r\n");
+  struct stat about{};
+  REQUIRE(::stat((spool.folder() / "one").c_str(), &about) == 0);
+  const auto is_open = [&] {
+    for (const auto& each : std::filesystem::directory_iterator("/proc/self/fd")) {
+      struct stat open{};
+      if (::stat(each.path().c_str(), &open) == 0 && open.st_ino == about.st_ino && open.st_dev == about.st_dev)
+        return true;
+    }
+    return false;
+  };
+  int looked = 0;
+  REQUIRE(spool.work(*store, at_once, [&](Taker::Moment moment) {
+    if (moment != Taker::Moment::unlinked && moment != Taker::Moment::synced) return;
+    ++looked;
+    CHECK(is_open());
+  }));
+  CHECK(looked == 2);
+  CHECK_FALSE(is_open());
+}
+
+TEST_CASE("a file that got a second name while it was taken is not taken again under that") {
+  TestStore store(2);
+  const auto outside = store.path().parent_path() / "outside";
+  Spool spool{store.path().parent_path() / "spool"};
+  spool.put("one", "\r\nx\r\n");
+  REQUIRE(spool.work(*store, at_once, [&](Taker::Moment moment) {
+    if (moment == Taker::Moment::committed) std::filesystem::create_hard_link(spool.folder() / "one", outside);
+  }));
+  CHECK(messages_in(store) == 1);
+  CHECK(spool.files() == 1);
+  CHECK(remembered(store) == 1);
+  // Both names, then the second one alone.
+  REQUIRE(spool.work(*store, at_once));
+  CHECK(remembered(store) == 1);
+  const auto hidden = std::filesystem::directory_iterator(spool.folder())->path();
+  CHECK(hidden.filename().native().starts_with(".taken "));
+  std::filesystem::remove(hidden);
+  std::filesystem::rename(outside, spool.folder() / "again");
+  REQUIRE(spool.work(*store, at_once));
+  CHECK(messages_in(store) == 1);
+  CHECK(spool.files() == 0);
+  CHECK(remembered(store) == 0);
+}
+
+TEST_CASE("a file that was moved away while it was taken stays known") {
+  TestStore store(2);
+  const auto outside = store.path().parent_path() / "outside";
+  Spool spool{store.path().parent_path() / "spool"};
+  spool.put("one", "\r\nx\r\n");
+  REQUIRE(spool.work(*store, at_once, [&](Taker::Moment moment) {
+    if (moment == Taker::Moment::committed) std::filesystem::rename(spool.folder() / "one", outside);
+  }));
+  CHECK(remembered(store) == 1);
+  std::filesystem::rename(outside, spool.folder() / "back");
+  REQUIRE(spool.work(*store, at_once));
+  CHECK(messages_in(store) == 1);
+  CHECK(spool.files() == 0);
+  CHECK(remembered(store) == 0);
+}
+
+TEST_CASE("what was left hidden and has a second name stays remembered at the start") {
+  if (!tests::child_has_threads) return;
+  TestStore store(2);
+  const auto outside = store.path().parent_path() / "outside";
+  Spool spool{store.path().parent_path() / "spool"};
+  spool.put("one", "\r\nx\r\n");
+  store.close();
+  const auto died = tests::in_child([&] {
+    auto options = store.options();
+    options.warn = {};
+    const auto opened_store = mailstore::Store::open(options);
+    if (!opened_store) return 1;
+    (void)spool.work(
+        **opened_store, [](const Taker&) { return false; },
+        [&](Taker::Moment moment) {
+          if (moment == Taker::Moment::hidden) ::_exit(42);
+        });
+    return 2;
+  });
+  CHECK(died == 42);
+  REQUIRE(store.open());
+  const auto hidden = std::filesystem::directory_iterator(spool.folder())->path();
+  std::filesystem::create_hard_link(hidden, outside);
+  REQUIRE(spool.work(*store, at_once));
+  CHECK(remembered(store) == 1);
+  std::filesystem::remove(outside);
+  REQUIRE(spool.work(*store, at_once));
+  CHECK(messages_in(store) == 1);
+  CHECK(spool.files() == 0);
+  CHECK(remembered(store) == 0);
+}
+
+TEST_CASE("who has stopped leaves the folder to the next one") {
+  TestStore store(2);
+  const auto folder = store.path().parent_path() / "spool";
+  std::filesystem::create_directory(folder);
+  asio::io_context context{1};
+  Taker::Setup setup;
+  setup.folder = folder;
+  setup.source = "spool";
+  setup.read = [](const OpenedFile&) -> asio::awaitable<folders::Reading> { co_return folders::Unread{}; };
+  Taker first{context, *store, setup};
+  Taker second{context, *store, setup};
+  REQUIRE(first.start());
+  CHECK_FALSE(second.start());
+  first.stop();
+  CHECK_FALSE(first.ended());  // its coroutines still have to see that
+  Taker third{context, *store, setup};
+  REQUIRE(third.start());
+  third.stop();
+  context.run();
+  CHECK(first.ended());
+  CHECK(third.ended());
+}
+
+TEST_CASE("a folder that was moved and made anew is taken from") {
+  TestStore store(2);
+  Spool spool{store.path().parent_path() / "spool"};
+  bool fit = false;
+  int asked = 0;
+  spool.adjust = [&](Taker::Setup& setup) {
+    setup.look_again = 2ms;
+    setup.check = [&]() -> std::expected<void, std::string> {
+      ++asked;
+      if (fit) return {};
+      return std::unexpected("not yet");
+    };
+  };
+  int step = 0;
+  REQUIRE(spool.work(*store, [&](const Taker& taker) {
+    if (step == 0 && ++step == 1) {
+      std::filesystem::rename(spool.folder(), store.path().parent_path() / "aside");
+      std::filesystem::create_directory(spool.folder());
+      spool.put("one", "\r\nx\r\n");
+    }
+    if (step == 1 && asked > 1 && ++step == 2) {
+      CHECK(taker.taken() == 0);
+      fit = true;
+    }
+    // By the event of the new one, too.
+    if (step == 2 && taker.taken() == 1 && ++step == 3) spool.put("two", "\r\nx\r\n");
+    return taker.taken() == 2;
+  }));
+  CHECK(messages_in(store) == 2);
+  CHECK(spool.files() == 0);
+}
+
+TEST_CASE("what could not be put elsewhere is tried again at a pace, without being read again") {
+  TestStore store(2);
+  Spool spool{store.path().parent_path() / "spool"};
+  std::ofstream(spool.folder() / "text") << "hello\n";
+  const auto place = store.path().parent_path();
+  std::ofstream(place / "outside") << "hello\n";
+  std::filesystem::create_hard_link(place / "outside", spool.folder() / "hard");
+  std::vector<Taker::Try> tries;
+  int hard = 0;
+  int hard_by_then = 0;
+  int reads = 0;
+  spool.adjust = [&](Taker::Setup& setup) {
+    setup.look_again = 3ms;
+    setup.refused_again = 20ms;
+    setup.read = [&, read = setup.read](const OpenedFile& file) {
+      ++reads;
+      return read(file);
+    };
+    setup.refused = [&](int folder, const std::string& name, const folders::Unread&, Taker::Try which) {
+      if (name == "hard") ++hard;
+      if (name == "hard") return false;
+      tries.push_back(which);
+      if (tries.size() < 3) return false;
+      hard_by_then = hard;
+      return ::unlinkat(folder, name.c_str(), 0) == 0;
+    };
+  };
+  REQUIRE(spool.work(*store, [&](const Taker&) { return tries.size() == 3; }));
+  using enum Taker::Try;
+  CHECK(tries == std::vector{first, again, again});
+  CHECK(reads == 1);
+  CHECK(hard_by_then >= 2);  // at the same pace
+  CHECK(hard_by_then <= 4);
 }

@@ -68,6 +68,15 @@ TEST_CASE("the envelope of a pickup file (LEGACY S12)") {
            {"From: a@b.c\r\n\r\n",
             "no-recipients: it names no recipient: neither an x-receiver line nor a field To, Cc or Bcc", ""},
            {"x-sender: a@b.c\r\nx-sender: a@b.c\r\n", "bad-pickup-file: it has two x-sender lines", ""},
+           {"x-sender: a@b.c\nx-receiver: d@e.f\nno field\n",
+            "bad-pickup-file: malformed: a line of its header section is no field", "no empty line in front"},
+           {"From a@b.c Mon Jan 1\nFrom: a@b.c\nTo: d@e.f\n\n",
+            "bad-pickup-file: malformed: a line of its header section is no field", "of a mailbox"},
+           {"From: a@b.c\nTo: d@e.f\nno field\nBcc: g@h.i\n\n",
+            "bad-pickup-file: malformed: a line of its header section is no field", "a Bcc behind it"},
+           {" x\nFrom: a@b.c\nTo: d@e.f\n\n", "bad-pickup-file: malformed: a line of its header section is no field",
+            "continues nothing"},
+           {"From: a@b.c\nTo: d@e.f\n\nno field\n", "a@b.c > d@e.f", "in the body"},
            {"x-dot-stuffed: perhaps\r\n", "bad-pickup-file: x-dot-stuffed: neither yes nor no", ""},
        }) {
     CAPTURE(text);
@@ -85,9 +94,10 @@ TEST_CASE("the header section of a pickup file goes on without envelope and Bcc"
   CHECK(header(
             "x-sender: a@b.c\r\nx-receiver: d@e.f\r\n\r\nSubject: x\r\nBCC: e@f.g,\r\n\th@i.j\r\nTo: k@l.m\r\n\r\nBcc: "
             "body\r\n") == "Subject: x\r\nTo: k@l.m\r\n|\r\nBcc: body\r\n");
+  CHECK(header("x-sender: a@b.c\nx-receiver: d@e.f\nResent-Bcc: e@f.g\nresent-to: h@i.j\n\n") ==
+        "resent-to: h@i.j\n|\n");
   CHECK(header("x-sender: a@b.c\r\nx-receiver: d@e.f\r\nSubject: x\r\n\r\nbody") == "Subject: x\r\n|\r\nbody");
   CHECK(header("x-sender: a@b.c\nx-receiver: d@e.f\n\nno field\n") == "|\nno field\n");
-  CHECK(header("x-sender: a@b.c\nx-receiver: d@e.f\nno field\n") == "|no field\n");
   CHECK(parse_pickup_head("x-dot-stuffed: yes\r\nx-sender: a@b.c\r\nx-receiver: d@e.f\r\n", "")->dots ==
         DotStuffed::yes);
   CHECK(parse_pickup_head("x-sender: a@b.c\r\nx-receiver: d@e.f\r\n", "")->dots == DotStuffed::unknown);

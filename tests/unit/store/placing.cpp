@@ -84,6 +84,20 @@ TEST_CASE("a file's name that a row cannot keep whole is refused") {
   CHECK(got(queue.recipients(id)).front().placing == longest);
 }
 
+TEST_CASE("what was to be deleted for its reason stays when somebody has another wish for it by then") {
+  TestStore store(1);
+  const auto id = queue_letter(store, 4);
+  auto queue = store->queue();
+  std::vector<QueueName> names;
+  for (const auto& row : got(queue.recipients(id))) names.push_back(row.name);
+  got(wait_for(queue.order({names[0], names[1]}, HoldOrder{"badmail: ndr-of-dsn: x"})));
+  got(wait_for(queue.order({names[2]}, HoldOrder{"by a person"})));
+  got(wait_for(queue.order({names[1]}, ReviveOrder{})));
+  CHECK(got(wait_for(queue.order(names, DeleteOrder{"badmail: "}))) == 1);
+  CHECK(got(queue.recipients(id)).size() == 3);
+  CHECK(got(wait_for(queue.order(names, DeleteOrder{}))) == 3);
+}
+
 TEST_CASE("what is revived waits again and is due at once") {
   TestStore store(1);
   const auto id = queue_letter(store, 1);

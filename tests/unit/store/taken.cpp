@@ -79,6 +79,26 @@ TEST_CASE("what is taken may be held from the first moment") {
   CHECK(rows[0].reason == "somebody should look");
 }
 
+TEST_CASE("a rebuild knows what was taken and what was forgotten") {
+  TestStore store(1);
+  const auto octets = tests::make_message("from a file", 500);
+  const auto take = [&](const char* origin) { return wait_for(take_once(*store, store.boxes()[0], octets, origin)); };
+  const auto id = got(take("spool 17"));
+  got(take("spool 18"));
+  got(wait_for(store->forget_taken({"spool 18"})));
+  const auto again = got(take("spool 19"));
+  got(wait_for(store->forget_taken({"spool 19"})));
+  got(take("spool 19"));
+  store.close();
+  got(Store::rebuild(store.options()));
+  got(store.open());
+  CHECK(got(store->taken_origins("spool ")) == std::vector<std::string>{"spool 17", "spool 19"});
+  CHECK(got(store->taken("spool 17")) == id);
+  CHECK(got(store->taken("spool 19")) != again);
+  CHECK(error_of(take("spool 17")) == Errc::exists);
+  CHECK(tests::problems(*store) == "");
+}
+
 TEST_CASE("a name that no row can have is refused before anything is written") {
   TestStore store(1);
   const auto octets = tests::make_message("x", 100);

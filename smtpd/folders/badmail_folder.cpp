@@ -75,7 +75,9 @@ std::vector<BadmailFolder::Item> BadmailFolder::list() const {
     if (file.extension() != bad_file_suffix || !mailstore::parse_id(file.stem().native())) continue;
     struct stat about{};
     if (::lstat(file.c_str(), &about) != 0) continue;
-    items.push_back({file.stem().native(), static_cast<std::uint64_t>(about.st_size)});
+    // A hole of terabytes takes no room, and must not push everything else out.
+    const auto on_disk = std::max<std::uint64_t>(static_cast<std::uint64_t>(about.st_blocks) * 512, 4096);
+    items.push_back({file.stem().native(), std::min(static_cast<std::uint64_t>(about.st_size), on_disk)});
   }
   std::ranges::sort(items, {}, [](const Item& item) { return mailstore::parse_id(item.id)->value; });
   return items;

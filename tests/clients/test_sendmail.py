@@ -104,7 +104,7 @@ class Sendmail(ClientCase):
         self.send("-t", text=text)
         for address in (self.address, other):
             message, octets = self.arrived(address)[0]
-            self.assertNotIn(b"bcc", octets.lower())
+            self.assertIsNone(message["Bcc"])
             self.assertNotIn(b"quietly", octets)
             self.assertEqual(message["From"].addresses[0].addr_spec, f"me@{DOMAIN}")
 

@@ -37,6 +37,9 @@ constexpr std::size_t at_once = 128;
 constexpr std::size_t forgotten_at_once = 256;
 /// Each of them is an open file.
 constexpr std::size_t away_limit = 384;
+/// Files that were made and not closed are remembered up to here, and as long since they were written to.
+constexpr std::size_t unclosed_limit = 10'000;
+constexpr std::chrono::seconds unclosed_patience{60};
 /// Files that are refused are remembered up to here, so that each is told once.
 constexpr std::size_t refused_limit = 10'000;
 /// When the store has no room, or a filter is gone: no file has better luck than the one before.
@@ -75,8 +78,8 @@ std::expected<int, std::string> Taker::open_folder() {
   if (folder.get() < 0) return trouble("it cannot be opened");
   // Another daemon with another store would take what we take.
   if (::flock(folder.get(), LOCK_EX | LOCK_NB) != 0) return trouble("another smtpd takes its files");
-  const int watched =
-      ::inotify_add_watch(events_.native_handle(), setup_.folder.c_str(), IN_MOVED_TO | IN_CLOSE_WRITE | IN_ONLYDIR);
+  const int watched = ::inotify_add_watch(events_.native_handle(), setup_.folder.c_str(),
+                                          IN_MOVED_TO | IN_CLOSE_WRITE | IN_CREATE | IN_MODIFY | IN_ONLYDIR);
   if (watched < 0) return trouble("it cannot be watched");
   watched_ = watched;
   return folder.release();
@@ -176,14 +179,38 @@ void Taker::on_events(std::string_view octets) {
     const auto name = octets.substr(0, event.len);
     octets.remove_prefix(event.len);
     overflow = overflow || (event.mask & IN_Q_OVERFLOW) != 0;
-    if (event.len != 0) add(std::string{name.substr(0, name.find('\0'))});
+    if (event.len != 0) on_event(event.mask, std::string{name.substr(0, name.find('\0'))});
   }
   if (overflow) look();
+}
+
+/// Whoever makes a file under its name and writes it piece by piece has not finished it before he closes it; of another
+/// user's file nothing else tells.
+void Taker::on_event(std::uint32_t mask, std::string name) {
+  if ((mask & (IN_CLOSE_WRITE | IN_MOVED_TO)) != 0) {
+    unclosed_.erase(name);
+    return add(std::move(name));
+  }
+  if (name.front() == '.' || unclosed_.size() >= unclosed_limit) return;
+  struct stat about{};
+  const bool written = (mask & IN_MODIFY) != 0 || (::fstatat(folder_, name.c_str(), &about, AT_SYMLINK_NOFOLLOW) == 0 &&
+                                                   S_ISREG(about.st_mode) && about.st_nlink == 1);
+  if (written) unclosed_[std::move(name)] = std::chrono::steady_clock::now();
+}
+
+bool Taker::is_unclosed(const std::string& name) {
+  const auto known = unclosed_.find(name);
+  if (known == unclosed_.end()) return false;
+  if (std::chrono::steady_clock::now() - known->second < unclosed_patience) return true;
+  unclosed_.erase(known);
+  return false;
 }
 
 void Taker::look() {
   settle_failed_ = false;
   follow_folder();
+  const auto now = std::chrono::steady_clock::now();
+  std::erase_if(unclosed_, [&](const auto& each) { return now - each.second >= unclosed_patience; });
   for (auto& name : names_in(folder_)) add(std::move(name));
   go_on();
 }
@@ -191,7 +218,7 @@ void Taker::look() {
 void Taker::add(std::string name) {
   if (stopping_ || name.empty() || name.front() == '.') return;
   // The next look finds it.
-  if (std::chrono::steady_clock::now() < resting_until_ || !names_.insert(name).second) return;
+  if (std::chrono::steady_clock::now() < resting_until_ || is_unclosed(name) || !names_.insert(name).second) return;
   queue_.push_back(std::move(name));
   go_on();
 }

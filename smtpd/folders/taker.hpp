@@ -62,8 +62,9 @@ using Reading = std::variant<Message, Unread>;
 ///   folder synced      it will not come back
 ///   forgotten          the row is no longer needed
 ///
-/// Files whose name begins with a dot are somebody's unfinished work. What is no message stays where it is, unless
-/// somebody has another place for it; the log says why, once. Everything runs on one thread's io_context.
+/// Files whose name begins with a dot are somebody's unfinished work, and so is one that was made before our eyes,
+/// until it is closed or was not written to for a minute. What is no message stays where it is, unless somebody has
+/// another place for it; the log says why, once. Everything runs on one thread's io_context.
 ///
 /// Between the commit and the unlink a file has a hidden name, so that what has come under its old name meanwhile is
 /// not unlinked in its place. It is kept open until its row is forgotten: the number of an open file is given to no
@@ -124,6 +125,8 @@ class Taker {
   asio::awaitable<void> watch();
   asio::awaitable<void> look_regularly();
   void on_events(std::string_view octets);
+  void on_event(std::uint32_t mask, std::string name);
+  bool is_unclosed(const std::string& name);
   void look();
   void add(std::string name);
   void go_on();
@@ -145,10 +148,11 @@ class Taker {
   asio::posix::stream_descriptor events_;
   asio::steady_timer again_;
   std::deque<std::string> queue_;
-  std::set<std::string> names_;             ///< in the queue or under way
-  std::map<std::string, Refused> refused_;  ///< by name, so that each is told once
-  std::vector<Away> away_;                  ///< unlinked, and remembered
-  std::set<std::string> left_over_;         ///< remembered from before the start, and not found so far
+  std::set<std::string> names_;                                            ///< in the queue or under way
+  std::map<std::string, Refused> refused_;                                 ///< by name, so that each is told once
+  std::map<std::string, std::chrono::steady_clock::time_point> unclosed_;  ///< by name: when it was last written
+  std::vector<Away> away_;                                                 ///< unlinked, and remembered
+  std::set<std::string> left_over_;  ///< remembered from before the start, and not found so far
   std::size_t under_way_ = 0;
   std::chrono::steady_clock::time_point resting_until_{};
   std::size_t loops_ = 0;

@@ -171,6 +171,28 @@ TEST_CASE("what comes later is taken as it comes, and once, under whatever name 
   CHECK(spool.files() == 0);
 }
 
+TEST_CASE("what is made before our eyes is taken when it is closed, in whatever pieces it came") {
+  TestStore store(2);
+  Spool spool{store.path().parent_path() / "spool"};
+  spool.adjust = [](Taker::Setup& setup) { setup.look_again = 1ms; };
+  const std::string_view text = "MAIL FROM:<u1>\r\nRCPT TO:<u0>\r\nDATA\r\nSubject: slow\r\n\r\nhalf and half\r\n";
+  int file = -1, looks = 0;
+  REQUIRE(spool.work(*store, [&](const Taker& taker) {
+    if (file < 0) {
+      file = ::open((spool.folder() / "slow").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+      CHECK(::write(file, text.data(), 60) == 60);
+    }
+    if (++looks == 50) {
+      CHECK(messages_in(store) == 0);
+      CHECK(::write(file, text.data() + 60, text.size() - 60) == static_cast<ssize_t>(text.size() - 60));
+      ::close(file);
+    }
+    return looks > 50 && taker.taken() == 1;
+  }));
+  CHECK(messages_in(store) == 1);
+  CHECK(spool.files() == 0);
+}
+
 TEST_CASE("two do not take from one folder") {
   TestStore store(2);
   Spool spool{store.path().parent_path() / "spool"};

@@ -44,7 +44,7 @@ std::expected<std::string, std::string> BadmailFolder::put(int folder, const std
   struct stat about{};
   if (::fstatat(folder, name.c_str(), &about, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(about.st_mode))
     return std::unexpected(std::string{});
-  const auto id = make_id(clock);
+  auto id = make_id(clock);
   const auto beside = path_ / (id + std::string{bad_note_suffix});
   const auto text = format_badmail_note(note);
   {

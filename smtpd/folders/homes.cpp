@@ -390,6 +390,7 @@ asio::awaitable<void> Homes::limit_badmail() {
   }
   events_ = std::move(events);
   std::vector<std::string> names;
+  names.reserve(places_.size());
   for (const auto& [name, place] : places_) names.push_back(name);
   for (const auto& name : names) {
     const auto place = places_.find(name);

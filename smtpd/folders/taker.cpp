@@ -400,6 +400,7 @@ asio::awaitable<void> Taker::settle() {
   }
   setup_.passed(Moment::synced);
   std::vector<std::string> origins;
+  origins.reserve(away.size());
   for (const auto& each : away) origins.push_back(each.origin);
   auto forgetting = store_.forget_taken(std::move(origins));
   const auto forgotten = co_await std::move(forgetting);

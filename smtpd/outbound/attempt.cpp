@@ -144,8 +144,10 @@ asio::awaitable<void> Scheduler::attempt(Run& run, Group group) {
       if (!found || !is_elsewhere(*found, recipient.address)) return false;
       const auto room = routing::check_room(*directory, found->targets, std::nullopt, plan->reporting.default_domain);
       trouble = trouble || !room;
-      if (room)
-        elsewhere.push_back({{std::move(recipient), remote_of(group.remotes, recipient), std::move(*found)}, *room});
+      if (room) {
+        const auto& before = remote_of(group.remotes, recipient);
+        elsewhere.push_back({{std::move(recipient), before, std::move(*found)}, *room});
+      }
       return true;
     });
   }

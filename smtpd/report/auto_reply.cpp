@@ -152,7 +152,7 @@ Asking read_asking(std::string_view header) {
   Asking asking;
   std::string answered;
   for_each_field(header, [&](const HeaderField& field) {
-    if (is_named(field, "auto-submitted")) {
+    if (is_named(field, "auto-submitted") || is_named(field, "x-autoreply") || is_named(field, "x-autorespond")) {
       asking.automatic = asking.automatic || first_word(field.body) != "no";
     } else if (is_named(field, "precedence")) {
       const auto word = first_word(field.body);
@@ -162,8 +162,6 @@ Asking read_asking(std::string_view header) {
       const auto words = lowered(unfolded(field.body));
       asking.automatic =
           asking.automatic || words.contains("all") || words.contains("oof") || words.contains("autoreply");
-    } else if (is_named(field, "x-autoreply") || is_named(field, "x-autorespond")) {
-      asking.automatic = asking.automatic || first_word(field.body) != "no";
     } else if (lowered(std::string{field.name}).starts_with("list-")) {
       asking.of_a_list = true;
     } else if (is_named(field, "to") || is_named(field, "cc")) {

@@ -128,6 +128,7 @@ std::vector<BadmailItem> chosen(Session& session, const BadmailSelection& select
 
 void order(Session& session, const BadmailItem& item, const mailstore::QueueOrder& what) {
   std::vector<mailstore::QueueName> names;
+  names.reserve(item.rows.size());
   for (const auto& row : item.rows) names.push_back(row.name);
   need(run_awaitable(session.store().queue().order(std::move(names), what)),
        fmt::format("message {} was not changed, nor what comes behind it", item.id));

@@ -93,8 +93,8 @@ class Asker {
         continue;
       }
       auto performing = perform(step, *stream, conversation);
-      Step next = co_await std::move(performing);
-      step = std::move(next);
+      const Step next = co_await std::move(performing);
+      step = next;
     }
     tls_broke = conversation.tls_broke();
     if (const auto& failure = conversation.failure()) {

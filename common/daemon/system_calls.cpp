@@ -32,7 +32,8 @@ constexpr auto calls = std::to_array<const char*>(
      "ftruncate", "getcwd", "getdents64", "link", "linkat", "lseek", "lstat", "mkdir", "mkdirat", "newfstatat", "open",
      "openat", "openat2", "pread64", "preadv", "preadv2", "pwrite64", "pwritev", "pwritev2", "read", "readahead",
      "readlink", "readlinkat", "readv", "rename", "renameat", "renameat2", "rmdir", "sendfile", "splice", "stat",
-     "statfs", "statx", "sync_file_range", "syncfs", "truncate", "umask", "unlink", "unlinkat", "utimensat", "write", "writev",
+     "statfs", "statx", "sync_file_range", "syncfs", "truncate", "umask", "unlink", "unlinkat", "utimensat", "write",
+     "writev",
      // sockets
      "accept", "accept4", "bind", "connect", "getpeername", "getsockname", "getsockopt", "listen", "recvfrom",
      "recvmmsg", "recvmsg", "sendmmsg", "sendmsg", "sendto", "setsockopt", "shutdown",

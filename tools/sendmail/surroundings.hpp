@@ -17,8 +17,8 @@ struct Place {
   std::uint64_t octets = 0;             ///< no longer message is taken; 0: no limit
 };
 
-/// By the configuration; with a mistake in a server's file by pennypost.toml alone. Who may not read that, or finds none
-/// or a broken one, gets what it is by default: smtpd may well run with what it read before.
+/// By the configuration; with a mistake in a server's file by pennypost.toml alone. Who may not read that, or finds
+/// none or a broken one, gets what it is by default: smtpd may well run with what it read before.
 std::expected<Place, Refusal> find_place(const std::string& config);
 
 /// The user who calls, and the moment. Error: nobody has this number.

@@ -131,8 +131,8 @@ TEST_CASE("what was not synced goes, and what an earlier try left is written ane
     CHECK(post.there() == 1);
   }
   CHECK(post.there() == 0);
-  std::ofstream(hidden(post.files[1].file)) << "half, and longer than the message that comes in its place: "
-                                       << std::string(999, 'x');
+  std::ofstream(hidden(post.files[1].file))
+      << "half, and longer than the message that comes in its place: " << std::string(999, 'x');
   HiddenFiles writing{2};
   REQUIRE(post.write(writing, 1));
   REQUIRE(writing.sync());

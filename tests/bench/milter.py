@@ -1,7 +1,7 @@
-"""What a filter that answers at once costs: messages of 4 KiB into mailboxes by Postfix's smtp-source, 64 sessions, without a filter, with one
+"""What a filter that answers at once costs: messages of 4 KiB into mailboxes by Postfix's smtp-source, 64 sessions at a time, without a filter, with one
 that is asked at the end of the message alone, and with one that wants to hear of everything (LEGACY S97):
 
-    tests/bench/milter.py [MESSAGES [RUNS]]
+    tests/bench/milter.py [MESSAGES [RUNS [SESSIONS]]]
 
 The kinds take turns; of each the best run counts. The filter is written with libmilter, on a Unix socket; sender, filter and server share the machine.
 Both a session for all of a sender's messages and one a message are measured.
@@ -22,7 +22,7 @@ from suite import DOMAIN, Suite  # noqa: E402
 
 MESSAGES = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
 RUNS = int(sys.argv[2]) if len(sys.argv) > 2 else 3
-SESSIONS = 64
+SESSIONS = int(sys.argv[3]) if len(sys.argv) > 3 else 64
 KINDS = {"none": None, "end of message": ["at-once"], "everything": []}
 
 

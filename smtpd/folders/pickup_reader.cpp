@@ -16,13 +16,13 @@
 
 #include "smtpd/protocol/reply.hpp"
 #include "smtpd/protocol/trace.hpp"
+#include "smtpd/session/acceptance.hpp"
 #include "smtpd/session/incoming_message.hpp"
 #include "smtpd/session/lookups.hpp"
 
 namespace smtpd::folders {
 namespace {
 
-constexpr std::size_t piece_octets = 64 * 1024;
 /// Envelope and header section together.
 constexpr std::size_t head_limit = std::size_t{2} << 20U;
 /// Whether somebody writes to a file of another user cannot be asked: it is taken once it was left alone so long.
@@ -54,28 +54,6 @@ bool has_eight_bit(std::string_view octets) {
 }
 
 }  // namespace
-
-/// Pieces of a file, in order.
-class PickupReader::Source {
- public:
-  explicit Source(int file) : file_(file) {}
-  /// Empty: the end. nullopt: it cannot be read.
-  std::optional<std::string_view> next() {
-    for (;;) {
-      const auto got = ::pread(file_, piece_.data(), piece_.size(), at_);
-      if (got < 0 && errno == EINTR) continue;
-      if (got < 0) return std::nullopt;
-      at_ += got;
-      return std::string_view{piece_}.substr(0, static_cast<std::size_t>(got));
-    }
-  }
-  void go_to(std::size_t offset) { at_ = static_cast<off_t>(offset); }
-
- private:
-  int file_;
-  off_t at_ = 0;
-  std::string piece_ = std::string(piece_octets, '\0');
-};
 
 /// nullopt: they are in the envelope, with what they bring along.
 std::optional<Unread> PickupReader::find_people(const PickupHead& head, const VirtualServer& server,
@@ -111,7 +89,7 @@ asio::awaitable<Reading> PickupReader::read(const OpenedFile& file) {
   const auto most = server->terms.message_octets;
   if (most != 0 && static_cast<std::uint64_t>(about.st_size) > most + head_limit)
     co_return broken("it is larger than messages may be");
-  Source source{file.descriptor()};
+  FilePieces source{file.descriptor()};
   std::string text;
   while (!has_whole_head(text)) {
     const auto piece = source.next();
@@ -147,7 +125,7 @@ asio::awaitable<Reading> PickupReader::read(const OpenedFile& file) {
   co_return co_await std::move(reading);
 }
 
-asio::awaitable<Reading> PickupReader::read_message(const OpenedFile& file, Source& source, Server server,
+asio::awaitable<Reading> PickupReader::read_message(const OpenedFile& file, FilePieces& source, Server server,
                                                     Transaction transaction, std::string head, DotStuffed dots) {
   const auto& terms = server->terms;
   auto beginning = store_.begin();
@@ -175,7 +153,7 @@ asio::awaitable<Reading> PickupReader::read_message(const OpenedFile& file, Sour
                            limits,
                            std::move(missing),
                            stuffed ? Framing::dotted : Framing::counted,
-                           transaction.wants_header() ? Header::kept : Header::passes};
+                           header_use(*server, transaction)};
   CrlfEnds ends;
   std::string lines;
   std::string last;  // two octets

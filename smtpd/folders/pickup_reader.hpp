@@ -10,6 +10,7 @@
 
 #include "mailstore/store.hpp"
 
+#include "smtpd/folders/file_pieces.hpp"
 #include "smtpd/folders/opened_file.hpp"
 #include "smtpd/folders/pickup_head.hpp"
 #include "smtpd/folders/taker.hpp"
@@ -30,10 +31,9 @@ class PickupReader {
   asio::awaitable<Reading> read(const OpenedFile& file);
 
  private:
-  class Source;
   std::optional<Unread> find_people(const PickupHead& head, const VirtualServer& server, Transaction& transaction);
-  asio::awaitable<Reading> read_message(const OpenedFile& file, Source& source, Server server, Transaction transaction,
-                                        std::string head, DotStuffed dots);
+  asio::awaitable<Reading> read_message(const OpenedFile& file, FilePieces& source, Server server,
+                                        Transaction transaction, std::string head, DotStuffed dots);
 
   mailstore::Store& store_;
   const common::Clock& clock_;

@@ -8,16 +8,17 @@
 #include <string>
 #include <utility>
 
+#include "smtpd/folders/file_pieces.hpp"
 #include "smtpd/folders/spool_envelope.hpp"
 #include "smtpd/protocol/reply.hpp"
 #include "smtpd/protocol/trace.hpp"
+#include "smtpd/session/acceptance.hpp"
 #include "smtpd/session/incoming_message.hpp"
 #include "smtpd/session/lookups.hpp"
 
 namespace smtpd::folders {
 namespace {
 
-constexpr std::size_t piece_octets = 64 * 1024;
 /// Of commands; a line is no longer than at the socket.
 constexpr std::size_t line_limit = command_line_limit;
 /// Of all commands together: 60,000 recipients with long names.
@@ -30,32 +31,11 @@ Unread later(std::string text) {
   return {Unread::Why::later, std::move(text)};
 }
 
-/// Pieces of a file in order.
-class Source {
- public:
-  explicit Source(int file) : file_(file) {}
-  /// Empty: the end. nullopt: it cannot be read.
-  std::optional<std::string_view> next() {
-    for (;;) {
-      const auto got = ::pread(file_, piece_.data(), piece_.size(), at_);
-      if (got < 0 && errno == EINTR) continue;
-      if (got < 0) return std::nullopt;
-      at_ += got;
-      return std::string_view{piece_}.substr(0, static_cast<std::size_t>(got));
-    }
-  }
-
- private:
-  int file_;
-  off_t at_ = 0;
-  std::string piece_ = std::string(piece_octets, '\0');
-};
-
 }  // namespace
 
 /// What has been read: the envelope, and what of the message came with it.
 struct SpoolReader::Envelope {
-  Source source;
+  FilePieces source;
   std::string rest;
   Transaction transaction;
   std::string parameters;
@@ -76,7 +56,7 @@ asio::awaitable<Reading> SpoolReader::read(const OpenedFile& file) {
   };
   const auto asked = server->filters ? SpoolEnvelope::Asked::kept : SpoolEnvelope::Asked::forgotten;
   SpoolEnvelope said{server->terms, asked, std::move(desk)};
-  Envelope envelope{Source{file.descriptor()}, {}, {}, {}};
+  Envelope envelope{FilePieces{file.descriptor()}, {}, {}, {}};
   std::size_t at = 0, octets = 0;
   for (bool data = false; !data;) {
     const auto end = envelope.rest.find("\r\n", at);
@@ -87,7 +67,7 @@ asio::awaitable<Reading> SpoolReader::read(const OpenedFile& file) {
       if (!piece) co_return later(std::strerror(errno));
       if (piece->empty()) co_return broken("its envelope is not whole");
       octets += piece->size();
-      if (octets > envelope_limit + piece_octets) co_return broken("its envelope is too long");
+      if (octets > envelope_limit + FilePieces::octets) co_return broken("its envelope is too long");
       envelope.rest += *piece;
       continue;
     }
@@ -127,9 +107,8 @@ asio::awaitable<Reading> SpoolReader::read_body(const OpenedFile& file, Envelope
   limits.hops = terms.hops;
   limits.bare_newline = terms.bare_newline;
   MissingFields missing{format_date_field(now), format_message_id_field(id, terms.hostname)};
-  IncomingMessage incoming{
-      std::move(*draft),  format_received(trace), limits,
-      std::move(missing), Framing::counted,       envelope.transaction.wants_header() ? Header::kept : Header::passes};
+  IncomingMessage incoming{std::move(*draft),  format_received(trace), limits,
+                           std::move(missing), Framing::counted,       header_use(*server, envelope.transaction)};
   std::optional<std::string_view> piece = envelope.rest;
   while (!incoming.fault()) {
     incoming.feed(*piece);

@@ -38,6 +38,12 @@ struct WholeMessage {
   std::string origin{};
 };
 
+/// Before the first octet of a message, by whatever door it comes: is its header to be kept?
+inline Header header_use(const VirtualServer& server, const Transaction& transaction) {
+  // Filters may add recipients for whom it matters.
+  return server.filters || transaction.wants_header() ? Header::kept : Header::passes;
+}
+
 /// What is done with a message between its last octet and our answer, and behind that; the same by whatever door it
 /// came. In this order: filters; circles; copies for journals; the commit; reports of success. Who may answer by
 /// himself does so behind the answer (answer_automatically()). For one message, on its worker's thread.
@@ -49,10 +55,7 @@ class Acceptance {
       : store_(store), worker_(worker), server_(server), transaction_(transaction), sender_(sender) {}
 
   /// Before its first octet: is its header to be kept?
-  Header header_use() const {
-    // Filters may add recipients for whom it matters.
-    return server_.filters || transaction_.wants_header() ? Header::kept : Header::passes;
-  }
+  Header header_use() const { return smtpd::header_use(server_, transaction_); }
   /// `filtering`: null, there are no filters. A message that is refused or discarded is left in `message`. One that
   /// came in a file and was accepted before has no id in the answer.
   asio::awaitable<MessageEnd> take(WholeMessage& message, Filtering* filtering);

@@ -284,6 +284,19 @@ class Filters(DoorCase):
                     self.assertEqual(self.suite.messages(ANN), [])
                     self.empty(EVE)
 
+    def test_whom_it_adds_counts_in_circles(self):
+        self.suite.tool("mailbox", "set", ANN, "--forward", "ann@round.test")
+        self.addCleanup(self.suite.tool, "mailbox", "set", ANN, "--no-forward")
+        with FakeFilter(script={b"E": packet(b"+", text(f"<{ANN}>")) + packet(b"c")}) as one:
+            self.begin(one)
+            for door in DOORS:
+                with self.subTest(door):
+                    self.take(door, letter(f"Delivered-To: {ANN}"), EVE, sender=BOB)
+                    self.wait_mail(EVE)
+                    self.assertIn(b"\r\nStatus: 5.4.6\r\n", self.wait_mail(BOB)[0])
+                    self.empty(BOB)
+                    self.empty(EVE)
+
     def test_held(self):
         with FakeFilter(script={b"E": packet(b"q", text("somebody should look")) + packet(b"c")}) as one:
             self.begin(one)
